@@ -81,6 +81,10 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 			return err
 		case row.state == stateCancelled:
 			return nil
+		case row.state == stateCertified, row.state == stateDone:
+			return ErrEnded
+		case row.state == stateVoid:
+			return ErrVoided
 		case row.state != statePlanned && row.state != stateApproved:
 			return ErrBegun
 		}

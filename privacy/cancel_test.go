@@ -46,7 +46,7 @@ func TestCancelRefusesOnceTheIntentStandsInTheLedger(t *testing.T) {
 			break
 		}
 	}
-	require.ErrorIs(t, s.desk.Cancel(t.Context(), p.ID), privacy.ErrPlanChanged)
+	require.ErrorIs(t, s.desk.Cancel(t.Context(), p.ID), privacy.ErrBegun)
 	require.Equal(t, "approved", s.state(p.ID), "the plan still knows whom it erases")
 	for range 2 {
 		_, err := s.desk.Execute(t.Context(), p.ID)

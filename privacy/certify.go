@@ -4,12 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/privacy/certificate"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
@@ -45,7 +47,7 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	err = x.change(ctx, func(tx *sql.Tx, row *planRow) error {
+	err = x.change(ctx, false, func(tx *sql.Tx, row *planRow) error {
 		for _, id := range others {
 			if err := x.d.scrub(ctx, tx, id, stateCancelled, nil, nil); err != nil {
 				return err
@@ -64,14 +66,27 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 	return x.close(ctx)
 }
 
-// close tells the ledger that the erasure is done, forgets the note, and raises
-// the mark. A call that comes to a certified plan begins here.
+// close lets the database forget what is deleted, tells the ledger that the
+// erasure is done, forgets the note, and raises the mark. Only then the
+// certificate is given out. A call that comes to a certified plan begins here.
 func (x *execution) close(ctx context.Context) (Outcome, error) {
 	r, err := x.row.stays()
 	if err != nil {
 		return Outcome{}, err
 	}
-	err = x.change(ctx, func(tx *sql.Tx, row *planRow) error {
+	if f, ok := x.d.database.(datastore.Flusher); ok {
+		name := x.d.database.Name()
+		switch err := tell(ctx, x.d, name, "flush", "", f.Flush); {
+		case errors.Is(err, datastore.ErrLater):
+			return Outcome{
+				State: Waiting, Plan: x.row.id, Counts: r.Counts, NotCovered: r.NotCovered, Until: x.d.now(),
+				Stores: []StoreOutcome{{Store: name, Err: err}},
+			}, nil
+		case err != nil:
+			return Outcome{}, err
+		}
+	}
+	err = x.change(ctx, true, func(tx *sql.Tx, row *planRow) error {
 		m, _, err := x.d.markIn(ctx, tx)
 		if err != nil {
 			return err

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +16,8 @@ import (
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
+	"github.com/crmguard/crmguard/privacy/internal/tables"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // Config ties the desk to the application. Everything marked required is
@@ -33,6 +34,14 @@ type Config struct {
 	// Database is the store over DB; nil: a sqlstore over DB and Map. It erases
 	// first, in one transaction.
 	Database datastore.Transactional
+	// Redact, EraseOwner, Pseudonym, Scrub and Search are what the store over DB
+	// needs where the map says so: see [sqlstore.Config], which has more. Left out
+	// where Database is handed in.
+	Redact     func(ctx context.Context, r sqlstore.JointRow) (sqlstore.Redaction, error)
+	EraseOwner func(ctx context.Context, tenant, owner string) error
+	Pseudonym  func(ctx context.Context, tenant string, value []byte) ([]byte, error)
+	Scrub      func(ctx context.Context, t sqlstore.ScrubText) (string, error)
+	Search     func(ctx context.Context, tenant, table, column string, values []string) (keys []string, err error)
 	// Stores are the others, in the order in which they erase: person keys last, so
 	// that the others still open what they hold. They find the person by id and
 	// by Scope.Identities, which were read before the database erased.
@@ -117,34 +126,21 @@ var ErrStandby = sqldb.ErrStandby
 // ErrConfig is wrapped by every refusal of [Open].
 var ErrConfig = errors.New("privacy: configuration")
 
-//go:embed migrations grants
-var files embed.FS
-
 // Migrations returns the numbered migrations of the desk's tables, in the
 // folders sqlite, postgres and mysql (MariaDB's, too), for goose,
 // golang-migrate, psql or mysql.
-func Migrations() fs.FS { return folder("migrations") }
+func Migrations() fs.FS { return tables.Migrations() }
 
 // Grants returns the GRANT statements for the application's role, crm_app in
 // them, as postgres.sql and mysql.sql (MariaDB's, too): for the desk's own
 // tables. sqlstore.Grants lists those for the tables of a map. [Install] and the
 // migrations are for the owner of the tables; all else works as that role.
-func Grants() fs.FS { return folder("grants") }
-
-func folder(name string) fs.FS {
-	sub, err := fs.Sub(files, name)
-	if err != nil {
-		return files // cannot be: the folder is embedded
-	}
-	return sub
-}
-
-func schema() sqldb.Schema { return sqldb.Schema{Package: "privacy", Migrations: Migrations()} }
+func Grants() fs.FS { return tables.Grants() }
 
 // Install creates the desk's tables in the application's database, or brings
 // them up to date. It may be called at every start, by any number of processes
 // at once.
-func Install(ctx context.Context, db *sql.DB) error { return schema().Install(ctx, db) }
+func Install(ctx context.Context, db *sql.DB) error { return tables.Schema().Install(ctx, db) }
 
 func (c *Config) validate() error {
 	bad := func(text string) error { return fmt.Errorf("%w: %s", ErrConfig, text) }
@@ -237,6 +233,9 @@ func (c *Config) databaseName() string {
 	return c.Database.Name()
 }
 
-func (c *Config) open(context.Context) (datastore.Transactional, error) {
-	return nil, fmt.Errorf("%w: Database is missing", ErrConfig)
+// open makes the store over DB where none was handed in.
+func (c *Config) open(ctx context.Context) (datastore.Transactional, error) {
+	return sqlstore.Open(ctx, sqlstore.Config{
+		DB: c.DB, Map: c.Map, Redact: c.Redact, EraseOwner: c.EraseOwner, Pseudonym: c.Pseudonym, Scrub: c.Scrub, Open: c.Open, Search: c.Search,
+	})
 }

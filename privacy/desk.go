@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/internal/tables"
 )
 
 // Desk is where requests of persons are answered: find, export, erase, and
@@ -96,7 +97,7 @@ func Open(ctx context.Context, cfg Config) (*Desk, error) {
 	if err != nil {
 		return nil, fmt.Errorf("privacy: %w", err)
 	}
-	if err := schema().Check(ctx, db); err != nil {
+	if err := tables.Schema().Check(ctx, db); err != nil {
 		return nil, err
 	}
 	database := cfg.Database

@@ -52,8 +52,12 @@ func (x *execution) eraseDatabase(ctx context.Context) error {
 		return err
 	}
 	x.row, x.facts, x.ledger = after.row, after.facts, after.ledger
-	if f, ok := x.d.database.(datastore.Flusher); ok {
-		if err := tell(ctx, x.d, name, "flush", "", f.Flush); err != nil && !errors.Is(err, ErrHangs) {
+	if begun { // what came behind its parents finds them no more
+		rows, err := rowsOfLines(x.facts.Rows)
+		if err == nil {
+			err = x.d.eraseIn(ctx, unflushed{x.d.database}, scope, x.plan.persons(), rowsOf(rows, x.d.database))
+		}
+		if err != nil {
 			x.failed[name] = err
 		}
 	}
@@ -90,7 +94,7 @@ func (x *execution) before(ctx context.Context) error {
 	if err != nil {
 		return mute("drawing an id", err)
 	}
-	x.facts = facts{NotCovered: x.d.notCovered(x.plan.rows), Noted: len(x.d.cfg.Stores) > 0}
+	x.facts = facts{Noted: len(x.d.cfg.Stores) > 0}
 	if x.d.cfg.Record != nil {
 		x.facts.Event = event.String()
 	}
@@ -269,6 +273,9 @@ func (f facts) merged(rows []datastore.Row) facts {
 	}
 	return f
 }
+
+// unflushed hides that a store can be flushed.
+type unflushed struct{ datastore.Store }
 
 // eraseOthers asks the other stores, in their order. One that fails does not
 // keep the others from erasing.

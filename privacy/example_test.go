@@ -15,7 +15,6 @@ import (
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/certificate"
 	"github.com/crmguard/crmguard/privacy/datamap"
-	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
@@ -68,7 +67,7 @@ func exampleDesk(ctx context.Context, dir string, now *time.Time) (*privacy.Desk
 	seed := sha256.Sum256([]byte("example"))
 	key := ed25519.NewKeyFromSeed(seed[:])
 	desk, err := privacy.Open(ctx, privacy.Config{
-		Map: exampleMap(), DB: db, Ledger: ledger, Stores: []datastore.Store{store}, Sign: key,
+		Map: exampleMap(), DB: db, Ledger: ledger, Database: store, Sign: key,
 		NotCovered: []string{"mail already sent"}, Now: func() time.Time { return *now },
 	})
 	return desk, key.Public().(ed25519.PublicKey), err

@@ -179,7 +179,7 @@ func (x *execution) permitted(ctx context.Context) (*Outcome, error) {
 	}
 	hold, held, err := x.d.held(ctx, x.ledger, x.plan.Tenant, x.plan.persons())
 	if err != nil || held {
-		return &Outcome{State: Held, Plan: x.plan.ID, Counts: x.plan.Counts, Until: hold.Until, NotCovered: x.facts.NotCovered}, err
+		return &Outcome{State: Held, Plan: x.plan.ID, Counts: x.plan.Counts, Until: hold.Until}, err
 	}
 	return nil, x.d.mapped(ctx)
 }

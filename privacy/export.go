@@ -123,7 +123,7 @@ func (d *Desk) collect(ctx context.Context, tenant, person string) ([]*sheet, er
 		return nil, err
 	}
 	sheets := map[string]*sheet{}
-	for _, store := range d.cfg.Stores {
+	for _, store := range d.stores() {
 		for _, p := range persons {
 			for record, err := range store.Export(ctx, datastore.Scope{Tenant: tenant, Person: p}) {
 				if err != nil {

@@ -14,9 +14,7 @@ import (
 
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
-	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
-	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // must and check stand for what an application does about an error.
@@ -52,10 +50,7 @@ func Example_firstLines() {
 	check(privacy.Install(ctx, db))
 	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(outside), Digests: must(erasurelog.KeysFile(secret))}))
 	check(ledger.Create(ctx)) // once in the life of the system
-	desk := must(privacy.Open(ctx, privacy.Config{
-		Map: dataMap, DB: db, Ledger: ledger, Sign: certKey,
-		Stores: []datastore.Store{must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))},
-	}))
+	desk := must(privacy.Open(ctx, privacy.Config{Map: dataMap, DB: db, Ledger: ledger, Sign: certKey}))
 	check(desk.Ready(ctx)) // at every start, before serving
 	bundle := must(desk.Export(ctx, "main", person, recipient))
 	plan := must(desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"}))

@@ -207,7 +207,7 @@ func (f *fuse) blow() error {
 	return nil
 }
 
-func openDB(t *testing.T, path string) *sql.DB {
+func openDB(t testing.TB, path string) *sql.DB {
 	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)")
 	require.NoError(t, err)
 	db.SetMaxOpenConns(1) // nothing may need a second connection
@@ -263,8 +263,8 @@ func (s *system) openWith(m *datamap.Map) {
 	require.NoError(t, err)
 	s.cfg = privacy.Config{
 		Map: m, DB: s.db, Ledger: s.ledger,
-		Stores: []datastore.Store{fused{store, s.fuse}, datastore.Func{Name: "person keys", Class: datastore.Shredded, Erase: s.eraseKeys, Remaining: s.keys.left}.Store()},
-		Sign:   s.key, Record: s.record, Now: func() time.Time { return s.now },
+		Database: fused{store, s.fuse}, Stores: []datastore.Store{datastore.Func{Name: "person keys", Class: datastore.Shredded, Erase: s.eraseKeys, Remaining: s.keys.left}.Store()},
+		Sign: s.key, Record: s.record, Now: func() time.Time { return s.now },
 		Note: func(ctx context.Context, tenant, action string, attrs ...slog.Attr) error {
 			return s.record(ctx, s.db, tenant, action, attrs...)
 		},
@@ -349,6 +349,16 @@ func (f fused) Erase(ctx context.Context, scope datastore.Scope, found []datasto
 		return err
 	}
 	return errors.Join(f.Store.Erase(ctx, scope, found), f.fuse.blow())
+}
+
+func (f fused) EraseIn(ctx context.Context, scopes []datastore.Scope, last func(context.Context, datastore.Tx, []datastore.Row) error) error {
+	if err := f.fuse.blow(); err != nil {
+		return err
+	}
+	err := f.Store.EraseIn(ctx, scopes, func(ctx context.Context, tx datastore.Tx, found []datastore.Row) error {
+		return errors.Join(f.fuse.blow(), last(ctx, tx, found), f.fuse.blow())
+	})
+	return errors.Join(err, f.fuse.blow())
 }
 
 func (f fused) Remaining(ctx context.Context, scope datastore.Scope, found []datastore.Row) (int, error) {

@@ -70,20 +70,22 @@ func classesOf(list []certificate.Records) []string {
 // nothing is lost, and nothing is erased.
 func TestAnErasureThatWouldLoseAKeptRowIsTakenBack(t *testing.T) {
 	s := newSystem(t)
-	s.exec(`CREATE TRIGGER tidy AFTER DELETE ON contacts BEGIN DELETE FROM invoices; END`)
 	ann := s.contact("ann@a.example")
 	s.invoice(ann, s.now.AddDate(-1, 0, 0))
 	plan := s.approved(ann)
-	o, err := s.desk.Execute(t.Context(), plan.ID)
-	require.NoError(t, err)
-	require.Equal(t, privacy.Partial, o.State)
+	s.exec(`CREATE TRIGGER tidy AFTER DELETE ON contacts BEGIN DELETE FROM invoices; END`)
+	_, err := s.desk.Execute(t.Context(), plan.ID)
 	var lost *sqlstore.LostError
-	require.ErrorAs(t, o.Stores[0].Err, &lost)
+	require.ErrorAs(t, err, &lost)
 	require.Equal(t, "invoices", lost.Table)
+	require.Empty(t, ops(t, s), "it has not begun")
+	require.NoError(t, s.desk.Ready(t.Context()))
+	_, err = s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: ann, Reason: "r", By: "user/1"})
+	require.ErrorAs(t, err, &lost, "the rehearsal finds it")
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices`))
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts`))
 	s.exec(`DROP TRIGGER tidy`)
-	o, err = s.desk.Execute(t.Context(), plan.ID)
+	o, err := s.desk.Execute(t.Context(), plan.ID)
 	require.NoError(t, err)
 	require.Equal(t, privacy.Waiting, o.State)
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices`))
@@ -102,6 +104,10 @@ func TestAnObligationThatEndsMeanwhile(t *testing.T) {
 	require.Equal(t, privacy.Waiting, o.State)
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices`))
 	s.now = s.now.AddDate(0, 0, 2)
+	o, err = s.desk.Execute(t.Context(), plan.ID)
+	require.NoError(t, err)
+	require.Equal(t, privacy.Waiting, o.State, "the lease begins anew: something was there until now")
+	s.now = o.Until
 	o, err = s.desk.Execute(t.Context(), plan.ID)
 	require.NoError(t, err)
 	require.Equal(t, privacy.Done, o.State)
@@ -130,6 +136,10 @@ func TestAnObligationThatEndsMeanwhileOverARowThatStays(t *testing.T) {
 	s.now = s.now.AddDate(0, 0, 2)
 	o, err = s.desk.Execute(t.Context(), plan.ID)
 	require.NoError(t, err)
+	require.Equal(t, privacy.Waiting, o.State, "the lease begins anew: something was there until now")
+	s.now = o.Until
+	o, err = s.desk.Execute(t.Context(), plan.ID)
+	require.NoError(t, err)
 	require.Equal(t, privacy.Done, o.State)
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM invoices WHERE name = '[redacted]'`))
 	for _, c := range o.Counts {
@@ -141,7 +151,7 @@ func TestAnObligationThatEndsMeanwhileOverARowThatStays(t *testing.T) {
 }
 
 // forgetful hides that a store can show what it keeps, or fails at it.
-type forgetful struct{ datastore.Store }
+type forgetful struct{ datastore.Transactional }
 
 type failingKeeper struct{ forgetful }
 
@@ -154,8 +164,8 @@ func (failingKeeper) Missing(context.Context, datastore.Scope, []datastore.Row) 
 func TestAStoreThatCannotShowWhatItKeeps(t *testing.T) {
 	s := newSystem(t)
 	s.cfg.Delay, s.cfg.Lease = -1, -1
-	inner := s.cfg.Stores[0]
-	s.cfg.Stores[0] = failingKeeper{forgetful{inner}}
+	inner := s.cfg.Database
+	s.cfg.Database = failingKeeper{forgetful{inner}}
 	s.reopen()
 	ann := s.contact("ann@a.example")
 	s.invoice(ann, s.now.AddDate(-1, 0, 0))
@@ -164,7 +174,7 @@ func TestAStoreThatCannotShowWhatItKeeps(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, privacy.Partial, o.State)
 	require.EqualError(t, o.Stores[0].Err, "privacy: store crm: missing failed")
-	s.cfg.Stores[0] = forgetful{inner}
+	s.cfg.Database = forgetful{inner}
 	s.reopen()
 	s.now = s.now.Add(time.Second)
 	o, err = s.desk.Execute(t.Context(), plan.ID)

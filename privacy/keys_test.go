@@ -105,7 +105,7 @@ func TestTheCertificateNamesWhatOlderBackupsKeep(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSystem(t)
-			s.cfg.Stores = append(s.cfg.Stores[:1:1], want.stores...)
+			s.cfg.Stores = want.stores
 			s.cfg.NotCovered = nil
 			s.reopen()
 			ann := s.contact("ann@a.example")
@@ -159,19 +159,18 @@ func TestNothingIsShreddedWithoutAStoreThatDestroysKeys(t *testing.T) {
 	openings := datastore.Func{Name: "audit openings", Class: datastore.Deleted, Erase: nothing, Remaining: none}.Store()
 	s := newSystem(t)
 	s.openWith(shredding())
-	rows := s.cfg.Stores[0]
-	for _, stores := range [][]datastore.Store{{rows}, {rows, openings}} {
+	for _, stores := range [][]datastore.Store{nil, {openings}} {
 		s.cfg.Stores = stores
 		_, err := privacy.Open(t.Context(), s.cfg)
 		require.ErrorIs(t, err, privacy.ErrConfig)
 		require.ErrorContains(t, err, "no store destroys the key")
 	}
-	for _, stores := range [][]datastore.Store{{rows, keys}, {rows, openings, keys}, {rows, shredder{keys}}} {
+	for _, stores := range [][]datastore.Store{{keys}, {openings, keys}, {shredder{keys}}} {
 		s.cfg.Stores = stores
 		s.reopen()
 	}
 
-	s.cfg.Stores, s.cfg.NotCovered = []datastore.Store{rows, opaque{openings}}, nil
+	s.cfg.Stores, s.cfg.NotCovered = []datastore.Store{opaque{openings}}, nil
 	s.reopen() // it may destroy keys, and says of none that it did
 	c := s.verified(s.erase(s.contact("ann@a.example"))).Statement
 	require.Equal(t, []string{olderBackups + "all they hold, for no key of the person was destroyed"}, c.NotCovered)

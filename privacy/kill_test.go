@@ -65,6 +65,15 @@ func (s speaking) Erase(ctx context.Context, scope datastore.Scope, found []data
 	return s.Store.Erase(ctx, scope, found)
 }
 
+func (s speaking) EraseIn(ctx context.Context, scopes []datastore.Scope, last func(context.Context, datastore.Tx, []datastore.Row) error) error {
+	killtest.Say("erase")
+	defer killtest.Say("erased")
+	return s.Store.EraseIn(ctx, scopes, func(ctx context.Context, tx datastore.Tx, found []datastore.Row) error {
+		defer killtest.Say("commit")
+		return last(ctx, tx, found)
+	})
+}
+
 func (s speaking) Remaining(ctx context.Context, scope datastore.Scope, found []datastore.Row) (int, error) {
 	defer killtest.Say("read back")
 	return s.Store.Remaining(ctx, scope, found)
@@ -96,7 +105,7 @@ func openOffice(t *testing.T, dir string) *office {
 	require.NoError(t, err)
 	o.desk, err = privacy.Open(t.Context(), privacy.Config{
 		Map: m, DB: o.db, Ledger: o.ledger, Sign: officeKey(), Delay: -1, Lease: -1,
-		Stores: []datastore.Store{speaking{store}, datastore.Func{Name: "keys", Class: datastore.Shredded, Erase: o.eraseKey, Remaining: o.keyLeft}.Store()},
+		Database: speaking{store}, Stores: []datastore.Store{datastore.Func{Name: "keys", Class: datastore.Shredded, Erase: o.eraseKey, Remaining: o.keyLeft}.Store()},
 	})
 	require.NoError(t, err)
 	return o

@@ -19,11 +19,10 @@ import (
 
 // The commits of an execution, in their order.
 const (
-	begun     = iota + 1 // the plan is running
-	erased               // the store has erased
+	erased    = iota + 1 // the database has erased, behind the intent
 	retired              // and destroyed the keys that only joint records had
-	settled              // it is known when all stores had erased
-	certified            // the plan is done
+	certified            // the certificate is made
+	closed               // the plan is done
 )
 
 // standing is an erasure that stands still at one of its commits, before it is
@@ -66,19 +65,19 @@ func TestAServerThatIsKilledWhilePersonsAreErased(t *testing.T) {
 			// Each round has those that keep nobody from coming after them, and then
 			// those that others would wait for, or be refused because of.
 			for _, more := range [][]*standing{
-				{{commit: erased, done: true}, {commit: retired}, {commit: begun}},
-				{{commit: erased}, {commit: settled}},
-				{{commit: certified}},
+				{{commit: retired}, {commit: certified}, {commit: erased}},
+				{{commit: retired}, {commit: certified}, {commit: closed}},
 			} {
 				killed := make(chan struct{})
 				release := sync.OnceFunc(func() { close(killed) })
 				t.Cleanup(release)
 				all := append([]*standing{
+					{commit: closed, done: true},
+					{commit: closed, done: true, answer: driver.ErrBadConn},
 					{commit: certified, done: true},
 					{commit: certified, done: true, answer: driver.ErrBadConn},
-					{commit: settled, done: true},
-					{commit: settled, done: true, answer: driver.ErrBadConn},
-					{commit: begun, done: true},
+					{commit: erased, done: true},
+					{commit: erased, done: true, answer: driver.ErrBadConn},
 					{commit: retired, done: true},
 				}, more...)
 				for _, e := range all {
@@ -98,7 +97,7 @@ func TestAServerThatIsKilledWhilePersonsAreErased(t *testing.T) {
 				for _, e := range all {
 					<-e.ended
 					s.quiet(e.outcome, e.err, e.ann, e.bob)
-					require.Equal(t, e.commit == certified && e.done && e.answer == nil, e.err == nil, e)
+					require.Equal(t, e.commit == closed && e.done && e.answer == nil, e.err == nil, e)
 				}
 				server.Restart(t)
 				s.db.SetMaxIdleConns(0) // connections to the dead one
@@ -144,16 +143,17 @@ func (s *severed) asCommitted(all []*standing) {
 	for _, e := range all {
 		state := "approved"
 		switch {
-		case e.has(certified):
+		case e.has(closed):
 			state = "done"
-		case e.has(begun):
-			state = "running"
+		case e.has(certified):
+			state = "certified"
+		case e.has(erased):
+			state = "erased"
 		}
 		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM crmguard_privacy_plan WHERE id = ? AND state = ?`, e.plan, state), e)
-		require.Equal(t, e.has(begun), s.events("privacy.erase.begin", e.plan) == 1, e)
-		require.Equal(t, e.has(certified), s.events("privacy.erase.done", e.plan) == 1, e)
+		require.Equal(t, e.has(erased), s.events("privacy.erase.begin", e.plan) == 1, e)
+		require.Equal(t, e.has(closed), s.events("privacy.erase.done", e.plan) == 1, e)
 		require.Equal(t, e.has(erased), s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, e.ann) == 0, e)
-		require.Equal(t, e.has(settled), s.count(`SELECT COUNT(*) FROM crmguard_privacy_plan WHERE id = ? AND (erased IS NOT NULL OR state = 'done')`, e.plan) == 1, e)
 	}
 	require.ErrorIs(t, s.system.desk.Ready(t.Context()), privacy.ErrBehind, "most are not done")
 }

@@ -63,7 +63,7 @@ func TestAStoreThatWasDownInAReplayIsAskedAgain(t *testing.T) {
 				s.with(x)
 			}
 			if last { // the stores in the other order
-				s.cfg.Stores[0], s.cfg.Stores[2] = s.cfg.Stores[2], s.cfg.Stores[0]
+				s.cfg.Stores[0], s.cfg.Stores[1] = s.cfg.Stores[1], s.cfg.Stores[0]
 				s.reopen()
 			}
 			x.holds[ann], x.down = true, true

@@ -20,7 +20,7 @@ const (
 	statePlanned   = "planned"
 	stateApproved  = "approved"
 	stateErased    = "erased"    // its intent stands in the ledger, and the database has erased
-	stateLeft      = "left"      // likewise, and the database holds something again
+	stateLeft      = "left"      // likewise, and a store still held something
 	stateCertified = "certified" // its certificate is made, and it has forgotten its person
 	stateDone      = "done"      // the ledger knows
 	stateCancelled = "cancelled"
@@ -238,11 +238,10 @@ func (row planRow) same(other planRow) bool { return bytes.Equal(row.mac, other.
 // facts is what stands in a plan row between the erasure of the database and
 // the certificate: keys and digests, no values.
 type facts struct {
-	Event      string     `json:"event"`
-	Known      []string   `json:"known,omitempty"` // digests of what the person was known by, for the suppression list
-	Noted      bool       `json:"noted"`
-	NotCovered []string   `json:"not_covered"`
-	Rows       []planLine `json:"rows"` // what was found in any store, and what became of it
+	Event string     `json:"event"`
+	Known []string   `json:"known,omitempty"` // digests of what the person was known by, for the suppression list
+	Noted bool       `json:"noted"`
+	Rows  []planLine `json:"rows"` // what was found in any store, and what became of it
 }
 
 func (f facts) bytes() ([]byte, error) {

@@ -81,7 +81,7 @@ func keptOf(rows []datastore.Row) (kept []datastore.Row) {
 // outcome is what is known so far.
 func (x *execution) outcome(state State) (Outcome, error) {
 	rows, err := rowsOfLines(x.facts.Rows)
-	return Outcome{State: state, Plan: x.plan.ID, Stores: x.stores, Counts: Sum(rows), NotCovered: x.facts.NotCovered}, err
+	return Outcome{State: state, Plan: x.plan.ID, Stores: x.stores, Counts: Sum(rows), NotCovered: x.d.notCovered(rows)}, err
 }
 
 // conclude decides between Partial, Waiting and Done.
@@ -101,6 +101,7 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 	}
 	if later {
 		o.Until = x.d.now()
+		x.d.flush(ctx)
 		return o, nil
 	}
 	if err := x.begin(ctx); err != nil {
@@ -108,6 +109,7 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 	}
 	o.Until = time.UnixMicro(x.row.erased.Int64).UTC().Add(x.d.cfg.lease())
 	if x.d.now().Before(o.Until) {
+		x.d.flush(ctx)
 		return o, nil
 	}
 	return x.certify(ctx, o)
@@ -123,19 +125,32 @@ func (x *execution) begin(ctx context.Context) error {
 		x.row.erased = at // the certificate says it in a moment
 		return nil
 	}
-	return x.change(ctx, func(tx *sql.Tx, row *planRow) error {
-		row.erased = at
-		return x.d.storePlan(ctx, tx, row)
+	return x.change(ctx, true, func(tx *sql.Tx, row *planRow) error {
+		row.state, row.erased = stateErased, at
+		m, _, err := x.d.markIn(ctx, tx)
+		if err != nil {
+			return err
+		}
+		s, err := x.d.cfg.Ledger.Read(ctx, m.kept()...)
+		if err != nil {
+			return err
+		}
+		if err := x.d.storePlan(ctx, tx, row); err != nil {
+			return err
+		}
+		return x.d.settle(ctx, tx, s)
 	})
 }
 
-// change calls f with the plan row locked, behind the mark, unless another
-// process has changed it; f stores it.
-func (x *execution) change(ctx context.Context, f func(tx *sql.Tx, row *planRow) error) error {
+// change calls f with the plan row locked, unless another process has changed
+// it; f stores it. Where f raises the mark, that is locked before.
+func (x *execution) change(ctx context.Context, mark bool, f func(tx *sql.Tx, row *planRow) error) error {
 	var row planRow
 	err := x.d.recorded(ctx, []string{x.row.tenant}, func(tx *sql.Tx) error {
-		if err := x.d.lockMark(ctx, tx); err != nil {
-			return err
+		if mark {
+			if err := x.d.lockMark(ctx, tx); err != nil {
+				return err
+			}
 		}
 		var err error
 		if row, err = x.d.lockPlan(ctx, tx, x.row.id); err != nil {
@@ -152,29 +167,25 @@ func (x *execution) change(ctx context.Context, f func(tx *sql.Tx, row *planRow)
 	return err
 }
 
-// partial says so in the ledger, once. Where it is the database that holds
-// something the mark stays before this erasure: a copy of it is then found
+// partial says so in the ledger, once in a row. The mark stays before that
+// until nothing is left: a copy of the database, and whoever starts, is then
 // behind the ledger.
 func (x *execution) partial(ctx context.Context) (Outcome, error) {
 	o, err := x.outcome(Partial)
 	if err != nil {
 		return Outcome{}, err
 	}
-	state := stateErased
-	for _, s := range x.stores {
-		if s.Store == x.d.database.Name() && (s.Remaining > 0 || len(s.Missing) > 0 || s.Err != nil) {
-			state = stateLeft
-		}
-	}
 	said := false
-	err = x.change(ctx, func(tx *sql.Tx, row *planRow) error {
-		row.state, row.erased = state, sql.NullInt64{} // the lease begins anew when nothing is left
+	err = x.change(ctx, true, func(tx *sql.Tx, row *planRow) error {
+		row.state, row.erased = stateLeft, sql.NullInt64{} // the lease begins anew when nothing is left
 		m, _, err := x.d.markIn(ctx, tx)
 		if err != nil {
 			return err
 		}
 		x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
-			said = s.Status(x.plan.ID) != erasurelog.Begun
+			entries := s.Plan(x.plan.ID)
+			last := entries[len(entries)-1]
+			said = last.Op == erasurelog.Partial && m.head.N < last.N
 			e, ok := follow(s, erasurelog.Partial, x.plan.ID)
 			if said || !ok {
 				return nil, nil
@@ -198,5 +209,6 @@ func (x *execution) partial(ctx context.Context) (Outcome, error) {
 	if !said {
 		x.d.observe(ctx, "privacy.partial", 1)
 	}
+	x.d.flush(ctx)
 	return o, nil
 }

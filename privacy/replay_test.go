@@ -136,12 +136,12 @@ func TestAReplayThatLeavesSomethingKeepsTheGateShut(t *testing.T) {
 	backup := s.snapshot()
 	s.erase(ann)
 	s.restore(backup)
-	s.cfg.Stores[0] = lazyPeople{lazy{s.cfg.Stores[0]}}
+	s.cfg.Stores[0] = lazyPeople{lazy{s.cfg.Database}}
 	s.reopen()
 	_, err := s.desk.Replay(t.Context())
 	require.ErrorIs(t, err, privacy.ErrReplayLeft)
 	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind)
-	s.cfg.Stores = s.cfg.Stores[1:]
+	s.cfg.Database = forgetful{s.cfg.Database}
 	s.reopen()
 	_, err = s.desk.Replay(t.Context())
 	require.ErrorIs(t, err, privacy.ErrNoPeople)
@@ -150,7 +150,7 @@ func TestAReplayThatLeavesSomethingKeepsTheGateShut(t *testing.T) {
 type lazyPeople struct{ lazy }
 
 func (l lazyPeople) People(ctx context.Context) iter.Seq2[datastore.Person, error] {
-	return l.Store.(datastore.People).People(ctx)
+	return l.Transactional.(datastore.People).People(ctx)
 }
 
 // Failing at every place, a replay never opens the gate early, and the next
@@ -341,6 +341,7 @@ func TestReplayLimitCountsPeopleWhereNoRowsAreCounted(t *testing.T) {
 	s.cfg.Delay, s.cfg.Lease = -1, -1
 	var people []datastore.Person
 	erased := 0
+	s.cfg.Database = forgetful{s.cfg.Database}
 	s.cfg.Stores = []datastore.Store{datastore.Func{
 		Name: "keys", Class: datastore.Shredded,
 		Erase: func(context.Context, string, string) error { erased++; return nil },

@@ -58,8 +58,8 @@ func (d *Desk) behind(ctx context.Context, q sqldb.Querier, s *erasurelog.State,
 }
 
 // progress says whether this database has begun the plan of an entry, and
-// whether it is carried out here: the database has erased, and what is left is
-// for other stores. Holds, their ends and what was voided need nothing. A plan
+// whether it is carried out here: an intent where the database has erased, a
+// Partial where nothing is left in any store. Holds, their ends and what was voided need nothing. A plan
 // that is done in the ledger and only erased here is neither: its end was lost
 // with a state of the database.
 func (d *Desk) progress(ctx context.Context, q sqldb.Querier, s *erasurelog.State, e erasurelog.Entry) (begun, settled bool, err error) {
@@ -79,10 +79,8 @@ func (d *Desk) progress(ctx context.Context, q sqldb.Querier, s *erasurelog.Stat
 		return false, false, err
 	}
 	switch row.state {
-	case stateErased:
-		return e.Op != erasurelog.Done, e.Op != erasurelog.Done, nil
-	case stateLeft:
-		return e.Op != erasurelog.Done, false, nil
+	case stateErased, stateLeft:
+		return e.Op != erasurelog.Done, e.Op == erasurelog.Intent || e.Op == erasurelog.Partial && row.erased.Valid, nil
 	case stateCertified, stateDone:
 		return true, true, nil
 	}

@@ -62,12 +62,12 @@ func TestASnapshotTakenWhilePartialIsBehindTheLedger(t *testing.T) {
 	eachSystem(t, func(t *testing.T, s *system) {
 		ann := s.contact("ann@a.example")
 		p := s.approved(ann)
-		database := s.cfg.Stores[0]
-		s.cfg.Stores[0] = lazy{database}
+		database := s.cfg.Database
+		s.cfg.Database = lazy{database}
 		s.reopen()
 		s.isPartial(p.ID)
 		backup := s.snapshot()
-		s.cfg.Stores[0] = database
+		s.cfg.Database = database
 		s.reopen()
 		s.waits(p.ID)
 		require.Equal(t, []string{"intent", "partial"}, ops(t, s))
@@ -96,15 +96,15 @@ func TestASnapshotTakenWhilePartialAgainIsBehindTheLedger(t *testing.T) {
 	s.keys.broken = false
 	s.waits(p.ID)
 	s.exec(`INSERT INTO contacts VALUES (?, ?, 'CH', NULL, x'00', 7, ?)`, newID(), ann, s.now.Add(-time.Hour).UnixMicro())
-	database := s.cfg.Stores[0]
-	s.cfg.Stores[0] = lazy{database}
+	database := s.cfg.Database
+	s.cfg.Database = lazy{database}
 	s.reopen()
 	s.now = s.now.Add(time.Minute)
 	s.isPartial(p.ID)
 	s.isPartial(p.ID)
 	require.Equal(t, []string{"intent", "partial", "partial"}, ops(t, s), "said anew, once")
 	backup := s.snapshot()
-	s.cfg.Stores[0] = database
+	s.cfg.Database = database
 	s.reopen()
 	s.now = s.now.Add(time.Hour)
 	o, err := s.desk.Execute(t.Context(), p.ID)
@@ -130,14 +130,14 @@ func TestOthersAreErasedWhileOneIsPartial(t *testing.T) {
 			return nil
 		}}.Store())
 		s.reopen()
-		archive := s.cfg.Stores[2]
+		archive := s.cfg.Stores[1]
 		s.isPartial(p.ID)
 		s.erase(bob)
 		require.Equal(t, []string{"intent", "partial", "intent", "done"}, ops(t, s))
 		require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind, "an erasure of the ledger is not carried out here")
 		backup := s.snapshot()
 
-		s.cfg.Stores = s.cfg.Stores[:2] // the archive is given up
+		s.cfg.Stores = s.cfg.Stores[:1] // the archive is given up
 		s.reopen()
 		s.waits(p.ID)
 		require.NoError(t, s.desk.Ready(t.Context()), "every erasure is carried out")
@@ -173,7 +173,7 @@ func TestARunningPlanOfMorePersonsOutlivesTheErasureOfOne(t *testing.T) {
 	s.cfg.Aliases = nil
 	s.reopen()
 	s.erase(ann)
-	require.Equal(t, "running", s.state(both.ID))
+	require.Equal(t, "erased", s.state(both.ID))
 	s.waits(both.ID)
 	s.now = s.now.Add(time.Minute)
 	_, err := s.desk.Execute(t.Context(), both.ID)

@@ -274,17 +274,25 @@ func (s Sealer) prepare(ctx context.Context, tenant, person string, ad []byte) (
 // LedgerDigests answers the root's id and HMAC-SHA256(HKDF(root, LP(label)),
 // data): what the erasure ledger asks of its keys.
 func (s Secret) LedgerDigests(ctx context.Context, label string, data []byte) (roots []uint32, digests [][]byte, err error) {
-	root, err := s.derive(ctx, PurposeLedger)
+	key, err := s.ledgerKey(ctx, label)
 	if err != nil {
 		return nil, nil, err
 	}
+	roots, digests = key.digest(data)
+	return roots, digests, nil
+}
+
+// ledgerKey is the key of a label, with the id of the root.
+func (s Secret) ledgerKey(ctx context.Context, label string) (derived, error) {
+	root, err := s.derive(ctx, PurposeLedger)
+	if err != nil {
+		return derived{}, err
+	}
 	key, err := hkdf.Key(sha256.New, root.key, nil, string(frame.Join(label)), keySize)
 	if err != nil {
-		return nil, nil, fmt.Errorf("stand-alone keys: %w", err)
+		return derived{}, fmt.Errorf("stand-alone keys: %w", err)
 	}
-	mac := hmac.New(sha256.New, key)
-	mac.Write(data)
-	return []uint32{root.id}, [][]byte{mac.Sum(nil)}, nil
+	return derived{id: root.id, key: key}, nil
 }
 
 func (s Secret) ofTenant(ctx context.Context, purpose, tenant string) (derived, error) {

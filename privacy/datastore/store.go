@@ -29,6 +29,9 @@ var ErrUnreadable = errors.New("datastore: a row of which nobody can say whose i
 // are that only it leads to, nobody can tell.
 var ErrShared = errors.New("datastore: an identity of the person is that of another one, too")
 
+// ErrScope is what a store answers where a [Scope] names no tenant or no person.
+var ErrScope = errors.New("datastore: a scope names a tenant and a person")
+
 // Class is the true name of what happened to data.
 type Class string
 

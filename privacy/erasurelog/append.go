@@ -76,13 +76,6 @@ func (l *Log) put(ctx context.Context, v view, line []byte) error {
 
 // line completes an entry and returns its line.
 func (l *Log) line(ctx context.Context, s *State, e Entry) ([]byte, error) {
-	now := micro(l.cfg.Now())
-	if err := l.permit(s, e, now); err != nil {
-		return nil, err
-	}
-	e.At, e.Until = now, micro(e.Until)
-	e.Aliases, e.Refs = set(e.Aliases), set(e.Refs)
-	e.Tops = news(s.Tops(), e.Tops)
 	if e.Root == 0 {
 		roots, _, err := l.digests.all(ctx, labelMAC, nil)
 		if err != nil {
@@ -90,6 +83,13 @@ func (l *Log) line(ctx context.Context, s *State, e Entry) ([]byte, error) {
 		}
 		e.Root = roots[0]
 	}
+	now := micro(l.cfg.Now())
+	if err := l.permit(s, e, now); err != nil {
+		return nil, err
+	}
+	e.At, e.Until = now, micro(e.Until)
+	e.Aliases, e.Refs = set(e.Aliases), set(e.Refs)
+	e.Tops = news(s.Tops(), e.Tops)
 	return l.seal(ctx, e, s.Head())
 }
 
@@ -104,11 +104,13 @@ func (l *Log) permit(s *State, e Entry, now time.Time) error {
 	s.index.mu.RLock()
 	err := s.index.standing(e.Plan, s.n()).refuse(e)
 	s.index.mu.RUnlock()
-	if err != nil || s.n() == 0 {
+	if err != nil {
 		return err
 	}
-	last := time.UnixMicro(s.records[s.n()-1].at)
-	ahead := last.Sub(now)
+	ahead := time.Duration(0)
+	if s.n() > 0 {
+		ahead = time.UnixMicro(s.records[s.n()-1].at).Sub(now)
+	}
 	switch {
 	case e.Op == Clock && ahead <= clockSlack:
 		return fmt.Errorf("%w: the last entry is not more than a day ahead of the clock: wait", ErrEntry)

@@ -66,7 +66,7 @@ func (f *folder) Read(ctx context.Context, from Position) iter.Seq2[[]byte, erro
 		chunks, stop := make(chan chunk), make(chan struct{})
 		defer close(stop)
 		go f.read(from.Size, chunks, stop)
-		var rest []byte // the beginning of a line
+		lines := lineCutter{yield: func(line []byte) bool { return yield(line, nil) }}
 		for {
 			var c chunk
 			select {
@@ -76,38 +76,76 @@ func (f *folder) Read(ctx context.Context, from Position) iter.Seq2[[]byte, erro
 			if ctx.Err() != nil {
 				c = chunk{err: ctx.Err()}
 			}
-			data := c.data
-			for {
-				i := bytes.IndexByte(data, '\n')
-				if i < 0 {
-					break
-				}
-				line := data[:i+1]
-				if len(rest) > 0 {
-					line = append(rest, line...)
-					rest = rest[:0]
-				}
-				if data = data[i+1:]; !yield(line, nil) {
-					return
-				}
-			}
-			rest = append(rest, data...)
-			switch {
-			case c.err == nil && len(rest) > MaxLine:
-				yield(nil, fmt.Errorf("a line of more than %d bytes, which nothing here has written", MaxLine))
+			switch goesOn := lines.cut(c.data); {
+			case !goesOn:
 				return
 			case errors.Is(c.err, io.EOF):
-				if len(rest) > 0 {
-					yield(rest, nil)
-				}
+				lines.end()
 				return
-			case c.err != nil:
+			case c.err == nil && len(lines.rest) > MaxLine:
+				c.err = fmt.Errorf("%w: a line of more than %d bytes", ErrForged, MaxLine)
+			}
+			if c.err != nil {
 				yield(nil, c.err)
 				return
 			}
 		}
 	}
 }
+
+// A lineCutter cuts what is read into lines.
+type lineCutter struct {
+	yield func(line []byte) bool
+	rest  []byte // the beginning of a line
+	holed []byte // a line that may be a write that was cut short
+}
+
+// cut yields the lines that end in data; it returns false where no more are
+// wanted.
+func (c *lineCutter) cut(data []byte) bool {
+	for {
+		i := bytes.IndexByte(data, '\n')
+		if i < 0 {
+			c.rest = append(c.rest, data...)
+			return true
+		}
+		line := data[:i+1]
+		if len(c.rest) > 0 {
+			line = append(c.rest, line...)
+			c.rest = c.rest[:0]
+		}
+		data = data[i+1:]
+		if len(c.holed) > 0 && !c.yield(c.holed) {
+			return false
+		}
+		c.holed = c.holed[:0]
+		if isHoled(line) {
+			c.holed = append(c.holed, line...)
+		} else if !c.yield(line) {
+			return false
+		}
+	}
+}
+
+// end yields what has no newline, or counts as if it had none.
+func (c *lineCutter) end() {
+	switch {
+	case len(c.holed) > 0 && len(c.rest) == 0:
+		c.yield(c.holed[:len(c.holed)-1])
+		return
+	case len(c.holed) > 0 && !c.yield(c.holed):
+		return
+	}
+	if len(c.rest) > 0 {
+		c.yield(c.rest)
+	}
+}
+
+// isHoled recognises a line of which the end reached the disk before the power
+// failed, and the beginning did not: what was never written reads as zeros, which
+// no line holds. As the last line it is a write that was cut short, as any other
+// one it is none.
+func isHoled(line []byte) bool { return bytes.IndexByte(line, 0) >= 0 }
 
 // A chunk is a part of the file, and how reading it ended.
 type chunk struct {
@@ -187,7 +225,7 @@ func (f *folder) append(d *durable.Folder, at Position, last, line []byte) error
 		behind, ended = bytes.CutPrefix(behind, []byte{'\n'})
 		same = same && ended
 	}
-	if !same || bytes.IndexByte(behind, '\n') >= 0 {
+	if i := bytes.IndexByte(behind, '\n'); !same || i >= 0 && (i < len(behind)-1 || !isHoled(behind)) {
 		return ErrMoved
 	}
 	if line == nil {

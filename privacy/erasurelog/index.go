@@ -133,6 +133,9 @@ func (x *index) add(e Entry, hash [sha256.Size]byte, rest more) error {
 		hash: hash, at: e.At.UnixMicro(), more: text, root: e.Root, person: x.digest(e.Person), tenant: x.digest(e.Tenant),
 		plan: number, before: before, code: codeOf(e.Op), ignored: why != nil,
 	}
+	if n := len(x.records); why != nil && n > 0 {
+		r.at = max(r.at, x.records[n-1].at) // times go forward, but where two have answered for it
+	}
 	x.records = append(x.records, r)
 	at := uint32(len(x.records))
 	x.plans[number-1].last = at

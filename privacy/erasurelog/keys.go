@@ -30,7 +30,7 @@ func KeysFrom(secret []byte) (Digests, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: keys: %w", ErrConfig, err)
 	}
-	return root.LedgerDigests, nil
+	return root.Ledger(), nil
 }
 
 // KeysFile is [KeysFrom] the secret in a file that [NewKeysFile] has made, or
@@ -41,7 +41,7 @@ func KeysFile(path string) (Digests, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: keys: %w", ErrConfig, err)
 	}
-	return root.LedgerDigests, nil
+	return root.Ledger(), nil
 }
 
 // NewKeysFile draws a secret and stores it in a file, once: where the file

@@ -281,6 +281,9 @@ func (l *Log) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return ctx.Err()
 	}
+	if errors.Is(err, ErrForged) {
+		return &LedgerError{Place: l.place(), Detail: err.Error(), Remedy: remedyForged, Err: ErrForged, Cause: err}
+	}
 	detail := fmt.Sprintf("cannot be read or written (%v)", err)
 	if errors.Is(err, fs.ErrNotExist) {
 		detail = "does not exist"

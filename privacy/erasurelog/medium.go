@@ -18,8 +18,9 @@ type Medium interface {
 	// Read yields the lines behind a position, in order, each with its newline;
 	// the last may lack it where a write was cut short. Where the ledger ends
 	// before the position there are none; where it was never created, and where it
-	// cannot be read, the error comes last, fs.ErrNotExist in the first case. A
-	// line is the caller's until the next one comes.
+	// cannot be read, the error comes last, fs.ErrNotExist in the first case. Lines
+	// that no Append has left so (one is missing, or longer than MaxLine) are an
+	// [ErrForged]. A line is the caller's until the next one comes.
 	Read(ctx context.Context, from Position) iter.Seq2[[]byte, error]
 	// Append adds a line, which has no newline, behind the end that the caller
 	// has read: at is that end, last the line there (nil at the beginning). Of

@@ -178,7 +178,11 @@ func (l *Ledger) Read(ctx context.Context, from erasurelog.Position) iter.Seq2[[
 			case len(page) == 0 || page[0].n != n: // what was there is gone
 				return
 			}
-			for _, row := range page[1:] {
+			for i, row := range page[1:] {
+				if want := n + int64(i) + 1; row.n != want {
+					yield(nil, fmt.Errorf("%w: line %d is missing, and others follow", erasurelog.ErrForged, want))
+					return
+				}
 				if !yield(append(row.line, '\n'), nil) {
 					return
 				}
@@ -196,10 +200,9 @@ type row struct {
 	line []byte
 }
 
-// page reads the line of a number and some that follow. Pages grow with what
-// lines are.
+// page reads the line of a number and some that follow.
 func (l *Ledger) page(ctx context.Context, n int64) (rows []row, err error) {
-	const most = 1000
+	const most = 500
 	err = l.db.Snapshot(ctx, func(tx *sql.Tx) error {
 		return sqldb.Each(ctx, tx, func(scan *sql.Rows) error {
 			var r row

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
@@ -32,7 +31,7 @@ type finding struct {
 	seekers  []seeker
 	prepared *prepared
 	pools    map[string]*pool
-	asked    map[*way]int // how many values of its source a way has asked for
+	asked    map[*way]int     // how many values of its source a way has asked for
 	looked   map[*entity]bool // for what the application has searched
 	found    []*located
 	seen     map[string]*located
@@ -62,7 +61,7 @@ func (s *Store) find(ctx context.Context, q sqldb.Querier, seekers []seeker, p *
 	var tenants []string
 	for i, k := range seekers {
 		if k.Tenant == "" || k.Person == "" {
-			return nil, privacy.ErrID
+			return nil, datastore.ErrScope
 		}
 		if byTenant[k.Tenant] == nil {
 			tenants = append(tenants, k.Tenant)

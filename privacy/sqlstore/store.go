@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/internal/tables"
 )
 
 // EmailIdentity is the one kind of identity that is compared without regard to
@@ -162,7 +162,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := (sqldb.Schema{Package: "privacy", Migrations: privacy.Migrations()}).Check(ctx, db); err != nil {
+	if err := tables.Schema().Check(ctx, db); err != nil {
 		return nil, fmt.Errorf("sqlstore: %w", err)
 	}
 	s := &Store{cfg: cfg, db: db}
