@@ -91,6 +91,13 @@ type Config struct {
 	// Grace is how long an unreachable ledger is only a warning at boot. 0
 	// means 24 hours; [None]: never.
 	Grace time.Duration
+	// ReplayEvery is how often [Desk.Run] replays: within so long a table that was
+	// brought back beside the rest is found. 0 means 24 hours; [None]: never.
+	ReplayEvery time.Duration
+	// Highest are the highest numbers that others of the application know to have
+	// been given out, by schema.table.column: the key store, the audit trail. The
+	// gate stays shut while a counter is behind one; nil: the ledger's alone.
+	Highest func(ctx context.Context) (map[string]int64, error)
 	// PerDay caps the erasures begun in 24 hours. 0 means 100; [None]: no cap.
 	PerDay int
 	// Now is the clock; nil means time.Now.
@@ -215,6 +222,7 @@ func (c *Config) approvalLife() time.Duration { return orDefault(c.ApprovalLife,
 func (c *Config) lease() time.Duration        { return orDefault(c.Lease, 5*time.Second) }
 func (c *Config) window() time.Duration       { return orDefault(c.Window, 7*24*time.Hour) }
 func (c *Config) grace() time.Duration        { return orDefault(c.Grace, 24*time.Hour) }
+func (c *Config) replayEvery() time.Duration  { return orDefault(c.ReplayEvery, 24*time.Hour) }
 func (c *Config) perDay() int                 { return orDefault(c.PerDay, 100) }
 
 // databaseName is the name of the store over DB.

@@ -214,14 +214,12 @@ func TestACutConnectionWhileExecuting(t *testing.T) {
 }
 
 // Whoever replays again has everybody erased again and the gate open, which
-// stays shut until then. The trail has one replay.
+// stays shut until then. The trail has the replay.
 func TestACutConnectionWhileReplaying(t *testing.T) {
 	eachSevered(t, func(s *severed, commits bool, least func(int) int) {
 		ann, bob := s.people()
-		var n, created int64
-		var hash string
-		require.NoError(s.t, s.db.QueryRow(`SELECT n, hash FROM crmguard_privacy_mark`).Scan(&n, &hash))
-		created = s.now.Add(-time.Second).UnixMicro()
+		old := s.markRow()
+		created := s.now.Add(-time.Second).UnixMicro()
 		plan := s.planned(ann)
 		require.NoError(s.t, s.system.desk.Approve(s.t.Context(), plan, "user/2"))
 		o, err := s.desk.Execute(s.t.Context(), plan)
@@ -231,7 +229,7 @@ func TestACutConnectionWhileReplaying(t *testing.T) {
 		cuts := s.everyCut(commits, func(try func(verb func())) {
 			delete(s.keys.keys, ann)
 			s.exec(`INSERT INTO contacts VALUES (?, ?, 'CH', NULL, ?, 7, ?)`, newID(), ann, s.keys.seal(s.t, ann, "ann@a.example"), created)
-			s.exec(`UPDATE crmguard_privacy_mark SET n = ?, hash = ?`, n, hash)
+			s.putMark(old)
 			require.ErrorIs(s.t, s.system.desk.Ready(s.t.Context()), privacy.ErrBehind, "an older state was put back")
 			before := s.count(replays)
 			var err error
@@ -245,8 +243,8 @@ func TestACutConnectionWhileReplaying(t *testing.T) {
 				require.NoError(s.t, err)
 			}
 			s.gone(ann, bob)
-			require.Equal(s.t, before+1, s.count(replays))
-			require.Equal(s.t, 0, s.count(`SELECT COUNT(*) FROM crmguard_privacy_pending`))
+			require.Contains(s.t, []int{before + 1, before + 2}, s.count(replays), "twice where the answer to the first was lost")
+			require.Zero(s.t, s.notes("replay-"))
 		})
 		require.GreaterOrEqual(s.t, cuts, least(20))
 	})

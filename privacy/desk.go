@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
@@ -30,7 +29,8 @@ type Desk struct {
 	turns     turns
 	hanging   hanging
 	checked   mapCheck
-	executing sync.Mutex // one Replay at a time in this process
+	replaying chan struct{} // whoever has it replays
+	looked    lookedAt
 }
 
 // Refusals of ids. A principal comes from the session of whoever is signed in,
@@ -109,7 +109,7 @@ func Open(ctx context.Context, cfg Config) (*Desk, error) {
 	cfg.Stores = slices.Clone(cfg.Stores)
 	key := cfg.Sign
 	cfg.Sign, cfg.Database = nil, nil
-	return &Desk{cfg: cfg, db: db, database: database, sign: func() crypto.Signer { return key }}, nil
+	return &Desk{cfg: cfg, db: db, database: database, sign: func() crypto.Signer { return key }, replaying: make(chan struct{}, 1)}, nil
 }
 
 // Format prints the type only, whatever the verb: a desk holds a signing key.

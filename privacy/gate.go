@@ -5,31 +5,45 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
-// ErrBehind says that the ledger knows erasures that have not been carried out
-// in this database: it was restored, by whatever tool, or a process ended with
-// an erasure begun or Partial. Remedy: call Replay, or Execute what was begun.
-var ErrBehind = errors.New("privacy: database is behind the erasure ledger")
+// Refusals of the boot gate.
+var (
+	// ErrBehind says that the ledger knows erasures that have not been carried out
+	// in this database: it was restored, by whatever tool, or a process ended with
+	// an erasure begun or Partial. Remedy: call Replay, or Execute what was begun.
+	ErrBehind = errors.New("privacy: database is behind the erasure ledger")
+	// ErrUndecided says that rows of erased persons came back of which nobody
+	// knows whether they are older than the erasure. Remedy: Decide about each of
+	// Replayed.Undated, then Replay.
+	ErrUndecided = errors.New("privacy: rows of erased persons came back without a creation time: decide about each, then call Replay")
+	// ErrNumbers says that the database would give out numbers again that erased
+	// persons had. Remedy: Replay moves the sequences on.
+	ErrNumbers = errors.New("privacy: a sequence of the database is behind the highest number that was given out: keep writers out and call Replay")
+)
 
 // GateError carries both positions of a refusal to serve.
 type GateError struct {
-	Mark    int64 // entries that the database has seen
-	Head    int64 // entries that the ledger has
-	Pending int   // persons with whom a replay that failed is not done
-	Err     error
+	Mark      int64 // entries that the database has seen
+	Head      int64 // entries that the ledger has
+	Pending   int   // persons with whom a replay that failed is not done
+	Undecided int   // rows that wait for Decide
+	Err       error // ErrBehind or ErrUndecided
 }
 
 // Error names the remedy.
 func (e *GateError) Error() string {
-	if e.Pending > 0 {
+	switch {
+	case e.Pending > 0:
 		return fmt.Sprintf("%v: a replay did not get through every store; remedy: keep readers out, mend the store and call Replay again", e.Err)
+	case e.Undecided > 0:
+		return fmt.Sprintf("%v (%d rows)", e.Err, e.Undecided)
 	}
-	return fmt.Sprintf("%v: the database has seen %d of %d entries; remedy: keep readers out and call Replay", e.Err, e.Mark, e.Head)
+	return fmt.Sprintf("%v: the database has seen %d of %d entries; remedy: keep readers out and call Replay, or Execute what was begun here", e.Err, e.Mark, e.Head)
 }
 
 // Unwrap returns the sentinel.
@@ -39,82 +53,106 @@ func (e *GateError) Unwrap() error { return e.Err }
 type Gate struct {
 	Entries    int64     // entries of the ledger that this database has seen
 	Unanchored bool      // no head kept elsewhere agreed: a roll-back of database and ledger together would go unnoticed
-	Warning    string    // empty, or why the gate could not look
+	Warning    string    // empty, or why it opened although it could not look, or was told not to: show it to somebody
 	Until      time.Time // with a Warning: the gate refuses from then on
+	Opening    *Opening  // the order by which alone it is open
 }
 
-// Ready is the boot gate: nil means that every erasure of the ledger has
-// been carried out in this database. It refuses with ErrBehind after a
-// restore, and with a ledger error when the ledger itself is wrong. See
-// [Desk.Gate] for what a nil leaves open.
+// Ready is the boot gate: nil means that every erasure of the ledger has been
+// carried out in this database. It refuses with ErrBehind after a restore, and
+// with a ledger error when the ledger itself is wrong. See [Desk.Gate] for what
+// a nil leaves open.
 func (d *Desk) Ready(ctx context.Context) error {
 	_, err := d.Gate(ctx)
 	return err
 }
 
-// Gate is Ready with its findings.
+// Gate is Ready with its findings. It is asked at every start, and may be asked
+// at any time: of what the ledger has since the last look it reads the tail.
 func (d *Desk) Gate(ctx context.Context) (Gate, error) {
 	if err := d.db.Primary(ctx, d.db); err != nil { // it may have seen what is gone, and open the gate for it
 		return Gate{}, mute("asking the database", err)
 	}
+	gate, refused := d.look(ctx)
+	if refused == nil {
+		return gate, nil
+	}
+	opening, err := d.opened(ctx, refused)
+	if err != nil || opening == nil {
+		return Gate{}, errors.Join(refused, err)
+	}
+	d.observe(ctx, "privacy.opened_anyway", 1)
+	return Gate{Unanchored: true, Warning: refused.Error(), Until: opening.Until, Opening: opening}, nil
+}
+
+// look is the gate without orders from anybody.
+func (d *Desk) look(ctx context.Context) (Gate, error) {
 	m, set, err := d.loadMark(ctx)
 	if err != nil {
 		return Gate{}, err
 	}
-	pending, err := d.pending(ctx)
-	if err != nil {
-		return Gate{}, err
-	}
-	if len(pending) > 0 {
-		return Gate{}, &GateError{Mark: m.head.N, Head: m.head.N, Pending: len(pending), Err: ErrBehind}
-	}
-	heads, err := d.cfg.Ledger.Anchors(ctx)
-	asked := err == nil // an anchor that does not answer anchors nothing
 	s, err := d.cfg.Ledger.Read(ctx, m.kept()...)
-	if _, silent := errors.AsType[*erasurelog.AnchorError](err); silent {
-		err = nil
-	}
-	if errors.Is(err, erasurelog.ErrUnreachable) && set {
-		return d.unreachable(ctx, m, heads, err)
-	}
-	if err != nil {
+	_, silent := errors.AsType[*erasurelog.AnchorError](err) // it anchors nothing
+	switch {
+	case errors.Is(err, erasurelog.ErrUnreachable) && set:
+		return d.unreachable(ctx, m, err)
+	case err != nil && !silent:
 		return Gate{}, err
 	}
-	if s.Head().N > m.head.N {
-		return Gate{}, &GateError{Mark: m.head.N, Head: s.Head().N, Err: ErrBehind}
+	if err := d.carriedOut(ctx, m, s); err != nil {
+		return Gate{}, errors.Join(err, d.distrust(ctx))
 	}
+	now := d.now()
 	err = d.inTx(ctx, func(tx *sql.Tx) error {
 		if err := d.lockMark(ctx, tx); err != nil {
 			return err
 		}
-		return d.raise(ctx, tx, s.Head())
+		return d.raise(ctx, tx, s.Head(), true)
 	})
 	if err != nil {
 		return Gate{}, err
 	}
-	return Gate{Entries: s.Head().N, Unanchored: len(heads) == 0 || !asked}, nil
+	d.looked.set(fromMicros(now.UnixMicro()))
+	return Gate{Entries: s.Head().N, Unanchored: silent || len(s.Anchors()) == 0}, nil
 }
 
-// unreachable lets a database serve that shows no sign of a restore, for the
-// grace time after the ledger was last seen. A head kept elsewhere that is
-// ahead of the database is such a sign.
-func (d *Desk) unreachable(ctx context.Context, m mark, heads []erasurelog.Kept, cause error) (Gate, error) {
-	gate, err := d.grace(m, heads, cause)
+// carriedOut says what of the ledger this database lacks.
+func (d *Desk) carriedOut(ctx context.Context, m mark, s *erasurelog.State) error {
+	open, err := d.unfinished(ctx)
+	if err != nil {
+		return err
+	}
+	refusal := &GateError{Mark: m.head.N, Head: s.Head().N, Pending: open.pending(), Undecided: open.undecided(), Err: ErrBehind}
+	switch {
+	case s.Head().N > m.head.N, refusal.Pending > 0:
+		return refusal
+	case refusal.Undecided > 0:
+		refusal.Err = ErrUndecided
+		return refusal
+	}
+	behind, err := d.numbersBehind(ctx, s)
+	if err == nil && len(behind) > 0 {
+		err = ErrNumbers
+	}
+	return err
+}
+
+// unreachable lets a database serve that shows that it was not restored, for the
+// grace time after the ledger was last seen.
+func (d *Desk) unreachable(ctx context.Context, m mark, cause error) (Gate, error) {
+	anchors, _ := d.cfg.Ledger.Anchors(ctx) // one that does not answer shows nothing
+	gate, err := d.grace(m, anchors, cause)
 	if err == nil {
 		d.observe(ctx, "privacy.ledger_unreachable", 1)
 	}
 	return gate, err
 }
 
-func (d *Desk) grace(m mark, heads []erasurelog.Kept, cause error) (Gate, error) {
-	for _, h := range heads {
-		if h.Head.N > m.head.N {
-			return Gate{}, errors.Join(&GateError{Mark: m.head.N, Head: h.Head.N, Err: ErrBehind}, cause)
-		}
+func (d *Desk) grace(m mark, anchors []erasurelog.Kept, cause error) (Gate, error) {
+	if i := slices.IndexFunc(anchors, func(a erasurelog.Kept) bool { return a.Head.N > m.head.N }); i >= 0 {
+		return Gate{}, errors.Join(&GateError{Mark: m.head.N, Head: anchors[i].Head.N, Err: ErrBehind}, cause)
 	}
-	// A ledger that is not there at all is how a restored machine begins. It is
-	// waited for only where a head kept elsewhere says that nothing is missing.
-	if len(heads) == 0 && errors.Is(cause, fs.ErrNotExist) {
+	if !unrestored(m, d.looked.get(), anchors) {
 		return Gate{}, cause
 	}
 	until := m.seen.Add(d.cfg.grace())

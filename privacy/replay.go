@@ -1,13 +1,10 @@
 package privacy
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"log/slog"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
@@ -16,216 +13,143 @@ import (
 
 // Refusals of a replay.
 var (
-	ErrReplayLimit = errors.New("privacy: the replay would erase more than max(10, 1 %) of the people: look first, then allow it")
+	ErrReplayLimit = errors.New("privacy: the replay would erase more than max(10, 1 %) of the people: look at what it found, then allow it (Config.AllowReplay)")
 	ErrReplayLeft  = errors.New("privacy: the replay left something: the database stays closed")
 	ErrNoPeople    = errors.New("privacy: no store lists its people, so a replay cannot find anyone")
 )
 
 // Replayed is what a replay found and did.
 type Replayed struct {
-	Entries int             // erasures that the ledger knows, voided and held ones left out
-	People  int             // persons in the restored stores
-	Erased  int             // of them erased again
-	Counts  []Count         // what was erased again
-	Undated []datastore.Row // rows of erased persons without creation time: listed, left alone
-	Newer   []datastore.Row // rows of erased persons created afterwards: left alone
-	Held    int             // erasures on hold: left alone
-	Open    int             // intents that were never done: Execute them again
-	Plans   int             // plans in the database that were made to forget their person
-}
-
-// target is one person of the ledger found in the restored data.
-type target struct {
-	person datastore.Person
-	at     time.Time
-	refs   map[string]bool
-	rows   []datastore.Row // to be erased
+	Entries int              // erasures that the ledger knows, voided ones left out
+	People  int              // persons in the stores
+	Back    int              // persons of whom something has come back
+	Erased  int              // persons erased again
+	Counts  []Count          // what has come back, and is erased again
+	Undated []datastore.Row  // rows of erased persons of which nobody knows when they were created: left alone, and the gate is shut until Decide
+	Newer   []datastore.Row  // rows of erased persons created afterwards: left alone
+	Unread  int              // rows of which nobody can say whose they are, left alone: see datastore.ErrUnreadable, and mend them
+	Shared  int              // persons known by something that somebody else is known by, too: rows that only it leads to are left alone
+	Held    int              // persons under a hold: left alone
+	Open    int              // intents that were never done: Execute them again
+	Plans   int              // plans in the database that were made to forget their person
+	Numbers map[string]int64 // counters that were behind, and were moved past these numbers
 }
 
 // Replay carries out again, in a restored database, every erasure that the
-// ledger knows: of the same random person ids, and of records created before
-// the erasure only. It refuses when the ledger is behind a head kept
-// elsewhere, reads everything back, and only then raises the high-water mark.
-// It may be called again at any time; where nothing came back it does nothing.
-// After one that failed the gate stays shut until one has got through: a store
-// that was down is asked again about everyone whom the others have erased.
-// Called now and then, it also finishes what an obligation kept until its end.
+// ledger knows: of the same person ids, and of records created before the
+// erasure only. It refuses when the ledger is behind a head kept elsewhere,
+// moves the counters of numbered ids on before anything else, reads everything
+// back, and only then raises the high-water mark. It may be called again at any
+// time; where nothing came back it does nothing. After one that failed the gate
+// stays shut until one has got through: a store that was down is asked again
+// about everyone whom the others have erased, by whatever process, also where
+// the database was restored once more.
+//
+// Called now and then ([Desk.Run]), it finds tables that were brought back beside
+// the rest, and finishes what an obligation kept until its end.
+//
+// With ErrReplayLimit, ErrUndecided and errors of stores comes what was found.
 func (d *Desk) Replay(ctx context.Context) (Replayed, error) {
-	d.executing.Lock()
-	defer d.executing.Unlock()
-	m, _, err := d.loadMark(ctx)
+	done, err := d.turn(ctx)
 	if err != nil {
 		return Replayed{}, err
 	}
-	s, err := d.cfg.Ledger.Read(ctx, m.kept()...)
+	defer done()
+	r, err := d.readForReplay(ctx)
 	if err != nil {
 		return Replayed{}, err
 	}
-	r := &replay{d: d, ledger: s}
-	r.count()
-	if err := r.match(ctx); err != nil {
-		return Replayed{}, err
+	if err := d.advance(ctx, r.report.Numbers); err != nil {
+		return r.report, err
 	}
-	if err := r.locate(ctx); err != nil {
-		return Replayed{}, err
+	if err := r.search(ctx); err != nil {
+		return r.report, err
 	}
 	if err := r.limit(ctx); err != nil {
-		return Replayed{}, err
+		return r.report, err
 	}
 	if err := r.erase(ctx); err != nil {
-		return Replayed{}, err
+		return r.report, err
 	}
 	if err := r.finish(ctx); err != nil {
-		return Replayed{}, err
+		return r.report, err
 	}
 	d.observe(ctx, "privacy.replayed", float64(r.report.Erased))
+	if len(r.report.Undated) > 0 {
+		return r.report, ErrUndecided
+	}
 	return r.report, nil
 }
 
+// ReplayPlan is what Replay would do now: it changes nothing. Erased and Plans
+// are zero.
+func (d *Desk) ReplayPlan(ctx context.Context) (Replayed, error) {
+	r, err := d.readForReplay(ctx)
+	if err != nil {
+		return Replayed{}, err
+	}
+	return r.report, r.search(ctx)
+}
+
+// replay carries one Replay from step to step.
 type replay struct {
 	d       *Desk
 	ledger  *erasurelog.State
-	targets []target
-	pending []datastore.Person // of an earlier replay, and of this one
-
-	unfinished []string // tenants of an earlier replay
-	report     Replayed
+	now     time.Time
+	targets []*target
+	known   map[datastore.Person]*target // looked up already; nil is nobody of the ledger
+	notes   unfinishedReplays            // of replays before, and of this one
+	failed  map[string]error             // stores that are left out of the rest
+	report  Replayed
 }
 
-// count counts the erasures that the ledger wants carried out.
-func (r *replay) count() {
-	for e := range r.ledger.Erasures() {
+// target is one person of the ledger found in the stores, or noted before.
+type target struct {
+	person     datastore.Person
+	at         time.Time           // of the newest erasure
+	refs       map[string]bool     // rows that its intents name
+	listed     map[string]bool     // stores that list the person
+	again      bool                // an earlier replay has begun, and a store was not done; or a store lists the person and finds nothing
+	identities map[string][]string // by which the stores find the person besides
+	before     []datastore.Row     // found by that one
+	rows       []datastore.Row     // to be erased
+	undated    []datastore.Row
+	erase      map[tableKey]bool // rows that the intents or decisions say are older
+}
+
+type tableKey struct{ table, key string }
+
+func (d *Desk) readForReplay(ctx context.Context) (*replay, error) {
+	m, _, err := d.loadMark(ctx)
+	if err != nil && !errors.Is(err, ErrMarkForged) {
+		return nil, err
+	}
+	if err != nil {
+		m = mark{} // all is carried out again
+	}
+	s, err := d.cfg.Ledger.Read(ctx, m.kept()...)
+	if err != nil {
+		return nil, err
+	}
+	r := &replay{d: d, ledger: s, now: d.now(), known: map[datastore.Person]*target{}, failed: map[string]error{}}
+	for e := range s.Erasures() {
 		r.report.Entries++
 		if e.Status != erasurelog.Finished {
 			r.report.Open++
 		}
 	}
+	r.report.Numbers, err = d.numbersBehind(ctx, s)
+	return r, err
 }
 
-// match looks every person of the stores up in the ledger.
-func (r *replay) match(ctx context.Context) error {
-	seen, listed := map[datastore.Person]bool{}, false
-	for _, store := range r.d.stores() {
-		people, ok := store.(datastore.People)
-		if !ok {
-			continue
-		}
-		listed = true
-		for person, err := range people.People(ctx) {
-			if err != nil {
-				return &StoreError{store.Name(), "people", err}
-			}
-			if seen[person] {
-				continue
-			}
-			seen[person] = true
-			if err := r.look(ctx, person); err != nil {
-				return err
-			}
-		}
+// turn lets one replay of this process run at a time.
+func (d *Desk) turn(ctx context.Context) (done func(), err error) {
+	select {
+	case d.replaying <- struct{}{}:
+		return func() { <-d.replaying }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
-	if !listed {
-		return ErrNoPeople
-	}
-	r.report.People = len(seen)
-	return r.matchMore(ctx, seen)
-}
-
-// matchMore looks up whom the stores may not list any more, after they were
-// asked: what another process has noted meanwhile is not missed.
-func (r *replay) matchMore(ctx context.Context, seen map[datastore.Person]bool) error {
-	var err error
-	if r.pending, err = r.d.pending(ctx); err != nil {
-		return err
-	}
-	for _, person := range r.pending {
-		r.unfinished = append(r.unfinished, person.Tenant)
-	}
-	begun, err := r.begun(ctx)
-	if err != nil {
-		return err
-	}
-	for _, person := range slices.Concat(r.pending, begun) {
-		if seen[person] {
-			continue
-		}
-		seen[person] = true
-		if err := r.look(ctx, person); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *replay) look(ctx context.Context, person datastore.Person) error {
-	keys, err := r.d.cfg.Ledger.Keys(ctx, erasurelog.KindPerson, person.Tenant, []byte(person.ID))
-	if err != nil {
-		return err
-	}
-	told := r.ledger.Person(keys...)
-	if _, held := told.Held(r.d.now()); held && !told.Erased().IsZero() {
-		r.report.Held++
-		return nil
-	}
-	t := target{person: person, at: told.Erased(), refs: map[string]bool{}}
-	for _, ref := range told.RefKeys() {
-		t.refs[ref] = true
-	}
-	if !t.at.IsZero() {
-		r.targets = append(r.targets, t)
-	}
-	return nil
-}
-
-func (r *replay) scope(t target) datastore.Scope {
-	return datastore.Scope{Tenant: t.person.Tenant, Person: t.person.ID, Before: t.at, Now: r.d.now()}
-}
-
-// known prepares Scope.Known: the rows without an earlier creation time that
-// the intent names. It is computed from found rows, so that no store needs the keys.
-func (r *replay) known(ctx context.Context, t target, rows []datastore.Row) (func(table, key string) bool, error) {
-	type ref struct{ table, key string }
-	refs := map[ref]bool{}
-	for _, row := range rows {
-		if row.Key == "" || (!row.Created.IsZero() && row.Created.Before(t.at)) {
-			continue
-		}
-		keys, err := r.d.cfg.Ledger.Keys(ctx, erasurelog.KindRef, t.person.Tenant, erasurelog.RowID(row.Table, row.Key))
-		if err != nil {
-			return nil, err
-		}
-		refs[ref{row.Table, row.Key}] = slices.ContainsFunc(keys, func(k string) bool { return t.refs[k] })
-	}
-	return func(table, key string) bool { return refs[ref{table, key}] }, nil
-}
-
-// locate runs a fresh search for every matched person and sorts the rows.
-func (r *replay) locate(ctx context.Context) error {
-	for i := range r.targets {
-		t := &r.targets[i]
-		all := r.scope(*t)
-		all.Before = time.Time{}
-		rows, err := r.d.find(ctx, all, []string{t.person.ID})
-		if err != nil {
-			return err
-		}
-		scope := r.scope(*t)
-		if scope.Known, err = r.known(ctx, *t, rows); err != nil {
-			return err
-		}
-		for _, row := range rows {
-			switch {
-			case row.Clean:
-			case row.Key == "", scope.Covers(row):
-				t.rows = append(t.rows, row)
-			case row.Created.IsZero():
-				r.report.Undated = append(r.report.Undated, row)
-			default:
-				r.report.Newer = append(r.report.Newer, row)
-			}
-		}
-	}
-	return nil
 }
 
 func (r *replay) limit(ctx context.Context) error {
@@ -245,27 +169,57 @@ func (r *replay) limit(ctx context.Context) error {
 }
 
 // back reports whether something of the person may have come back.
-func (r *replay) back(t target) bool { return len(t.rows) > 0 || r.blind() }
+func (r *replay) back(t *target) bool { return len(t.rows) > 0 || t.again || r.blind() }
 
 // blind reports whether a store erases what nobody can count: then everyone
 // who is matched counts.
 func (r *replay) blind() bool {
-	return slices.ContainsFunc(r.d.stores(), func(s datastore.Store) bool {
-		f, is := datastore.AsFunc(s)
-		return is && f.Remaining == nil
-	})
-}
-
-// eraseAll erases the persons in every store. One that fails does not keep the
-// others from erasing.
-func (d *Desk) eraseAll(ctx context.Context, scope datastore.Scope, persons []string, found []datastore.Row) map[string]error {
-	failed := map[string]error{}
-	for _, store := range d.stores() {
-		if err := d.eraseIn(ctx, store, scope, persons, rowsOf(found, store)); err != nil {
-			failed[store.Name()] = err
+	for _, store := range r.d.stores() {
+		if f, is := datastore.AsFunc(store); is && f.Remaining == nil {
+			return true
 		}
 	}
-	return failed
+	return false
+}
+
+// finish makes restored plans forget whom the ledger has erased, raises the
+// mark, and forgets the notes.
+func (r *replay) finish(ctx context.Context) error {
+	plans, err := r.forgotten(ctx)
+	if err != nil {
+		return err
+	}
+	waiting, err := r.d.noteReplay(ctx, r.undecided())
+	if err != nil {
+		return err
+	}
+	h := r.ledger.Head()
+	err = r.d.recorded(ctx, r.tenants(), func(tx *sql.Tx) error {
+		if err := r.d.lockMark(ctx, tx); err != nil {
+			return err
+		}
+		for id, state := range plans {
+			err := r.d.scrub(ctx, tx, id, state, nil, nil)
+			if err != nil && !errors.Is(err, ErrPlanForged) { // which nobody can execute
+				return err
+			}
+		}
+		if err := r.d.replayed(ctx, tx, h, len(waiting) == 0); err != nil {
+			return err
+		}
+		for _, tenant := range r.tenants() {
+			if err := r.d.recordHead(ctx, tx, h, tenant, "privacy.replay"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r.report.Plans = len(plans)
+	r.d.flush(ctx)
+	return r.d.cfg.Ledger.Forget(ctx, r.notes.names()...)
 }
 
 // flush lets the database truncate what still shows a plan's person id (a
@@ -276,128 +230,13 @@ func (d *Desk) flush(ctx context.Context) {
 	}
 }
 
-// erase erases every matched person again and reads back. Of whom something
-// has come back is noted first, until every store is done.
-func (r *replay) erase(ctx context.Context) error {
-	var counted []datastore.Row
-	var noted []datastore.Person
-	for _, t := range r.targets {
-		if r.back(t) {
-			noted = append(noted, t.person)
-		}
-	}
-	if len(noted) > 0 {
-		if err := r.d.pend(ctx, noted); err != nil {
-			return err
-		}
-	}
-	r.pending = append(r.pending, noted...)
-	for _, t := range r.targets {
-		scope := r.scope(t)
-		var err error
-		if scope.Known, err = r.known(ctx, t, t.rows); err != nil {
-			return err
-		}
-		if failed := r.d.eraseAll(ctx, scope, []string{t.person.ID}, t.rows); len(failed) > 0 {
-			return errors.Join(slices.Collect(maps.Values(failed))...)
-		}
-		for _, store := range r.d.stores() {
-			left, err := r.d.remaining(ctx, store, scope, []string{t.person.ID}, rowsOf(t.rows, store))
-			if err != nil {
-				return err
-			}
-			if left > 0 {
-				return &StoreError{store.Name(), "left", ErrReplayLeft}
-			}
-		}
-		if len(t.rows) > 0 {
-			r.report.Erased++
-			counted = append(counted, t.rows...)
-		}
-	}
-	r.report.Counts = Sum(counted)
-	return nil
-}
-
-// finish makes restored plans forget whom the ledger has erased, and raises
-// the mark.
-func (r *replay) finish(ctx context.Context) error {
-	plans, err := r.forgotten(ctx)
-	if err != nil {
+// replayed raises the mark as a replay does.
+func (d *Desk) replayed(ctx context.Context, tx datastore.Tx, h erasurelog.Head, decided bool) error {
+	if err := d.raise(ctx, tx, h, decided); err != nil {
 		return err
 	}
-	r.report.Plans = len(plans)
-	h := r.ledger.Head()
-	err = r.d.recorded(ctx, r.tenants(), func(tx *sql.Tx) error {
-		if err := r.d.lockMark(ctx, tx); err != nil {
-			return err
-		}
-		for id, state := range plans {
-			if err := r.d.scrub(ctx, tx, id, state, nil, nil); err != nil {
-				return err
-			}
-		}
-		if err := r.d.unpend(ctx, tx, r.pending); err != nil {
-			return err
-		}
-		if err := r.d.raise(ctx, tx, h); err != nil {
-			return err
-		}
-		for _, tenant := range r.tenants() {
-			if err := r.d.recordHead(ctx, tx, h, tenant, "privacy.replay"); err != nil {
-				return err
-			}
-		}
-		return nil
+	return d.setMark(ctx, tx, func(m *mark) bool {
+		m.replayed = d.now()
+		return true
 	})
-	if err == nil {
-		r.d.flush(ctx)
-	}
-	return err
-}
-
-// tenants are those in which someone was erased again: now, or by a replay
-// before that did not come to its end.
-func (r *replay) tenants() []string {
-	list := slices.Clone(r.unfinished)
-	for _, t := range r.targets {
-		if len(t.rows) > 0 {
-			list = append(list, t.person.Tenant)
-		}
-	}
-	slices.Sort(list)
-	return slices.Compact(list)
-}
-
-// forgotten lists the open plans of persons whose erasure is done, and the
-// state in which they end: done those of the ledger, cancelled any other.
-func (r *replay) forgotten(ctx context.Context) (map[string]string, error) {
-	done, plans := map[string]bool{}, map[string]string{}
-	for e := range r.ledger.Erasures() {
-		if e.Status == erasurelog.Finished {
-			plans[e.Plan] = stateDone
-			for _, key := range e.PersonKeys() {
-				done[key] = true
-			}
-		}
-	}
-	rows, err := r.d.openPlans(ctx)
-	if err != nil {
-		return nil, err
-	}
-	ended := map[string]string{}
-	for _, row := range rows {
-		p, err := parsePlan(row.body)
-		if err != nil {
-			continue
-		}
-		keys, err := r.d.cfg.Ledger.Keys(ctx, erasurelog.KindPerson, p.Tenant, []byte(p.Person))
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(keys, func(k string) bool { return done[k] }) {
-			ended[row.id] = cmp.Or(plans[row.id], stateCancelled)
-		}
-	}
-	return ended, nil
 }

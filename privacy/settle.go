@@ -21,7 +21,7 @@ func (d *Desk) settle(ctx context.Context, tx datastore.Tx, s *erasurelog.State)
 		return err
 	}
 	if h, ok := s.At(n); ok {
-		return d.raise(ctx, tx, h)
+		return d.raise(ctx, tx, h, n == s.Head().N)
 	}
 	return nil
 }

@@ -2,14 +2,11 @@ package privacy
 
 import (
 	"context"
-	"database/sql"
 	"errors"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/health"
-	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
@@ -41,53 +38,95 @@ const (
 // that are well included. It changes nothing. The error says that the desk's
 // tables cannot be read; a ledger that cannot is a finding.
 func (d *Desk) Status(ctx context.Context) ([]Finding, error) {
-	m, set, err := d.loadMark(ctx)
+	g, err := d.gather(ctx)
 	if err != nil {
 		return nil, err
 	}
-	pending, err := d.pending(ctx)
-	if err != nil {
-		return nil, err
-	}
-	// After the mark: in a sound system it is never ahead.
-	heads, anchorErr := d.cfg.Ledger.Anchors(ctx)
-	s, ledgerErr := d.cfg.Ledger.Read(ctx, m.kept()...)
-	if _, silent := errors.AsType[*erasurelog.AnchorError](ledgerErr); silent {
-		ledgerErr = nil
-	}
-	running, waiting, err := d.planFindings(ctx)
+	plans, err := d.planFindings(ctx)
 	if err != nil {
 		return nil, err
 	}
 	out := []Finding{
-		d.gateFinding(m, set, heads, s, ledgerErr), pendingFinding(pending), ledgerFinding(m, s, ledgerErr),
-		anchorFinding(len(heads), anchorErr), d.clockFinding(s, ledgerErr), running, waiting, d.partialFinding(s, ledgerErr),
+		d.gateFinding(g), d.openingFinding(g), pendingFinding(g), undecidedFinding(g), numbersFinding(g), d.replayFinding(g),
+		ledgerFinding(g), g.anchorFinding(), d.clockFinding(g), partialFinding(g),
 	}
 	settings, err := d.db.Health(ctx, "privacy.store")
 	if err != nil {
 		return nil, mute("asking the database", err)
 	}
-	return append(out, settings...), ctx.Err() // what was cancelled would be taken for a fault of the ledger
+	return slices.Concat(out, plans, settings), ctx.Err() // what was cancelled would be taken for a fault of the ledger
 }
 
-// gateFinding is what [Desk.Gate] would say of ledger and database.
-func (d *Desk) gateFinding(m mark, set bool, heads []erasurelog.Kept, s *erasurelog.State, ledgerErr error) Finding {
+// gathered is what findings are made of. Where the ledger is wrong, or cannot be
+// read, wrong says so, and what comes from there is zero.
+type gathered struct {
+	mark      mark
+	set       bool
+	forged    error // of the mark
+	anchors   []erasurelog.Kept
+	anchorErr error
+	ledger    *erasurelog.State
+	open      unfinishedReplays
+	behind    map[string]int64 // numbers
+	opening   *Opening
+	wrong     error
+}
+
+func (d *Desk) gather(ctx context.Context) (g gathered, err error) {
+	g.mark, g.set, err = d.loadMark(ctx)
+	_, unread := errors.AsType[*stateError](err)
+	if unread {
+		return g, err
+	}
+	g.forged = err
+	if _, err := d.openPlans(ctx); err != nil {
+		return g, err
+	}
+	g.anchors, g.anchorErr = d.cfg.Ledger.Anchors(ctx)
+	against := g.mark.kept()
+	if g.forged != nil {
+		against = nil
+	}
+	g.ledger, g.wrong = d.cfg.Ledger.Read(ctx, against...)
+	if _, silent := errors.AsType[*erasurelog.AnchorError](g.wrong); silent {
+		g.wrong = nil
+	}
+	if g.wrong == nil {
+		g.open, g.wrong = d.unfinished(ctx)
+	}
+	if g.wrong == nil {
+		g.behind, g.wrong = d.numbersBehind(ctx, g.ledger)
+	}
+	g.opening, _, err = d.loadOpening(ctx)
+	if _, unread := errors.AsType[*stateError](err); unread {
+		return g, err
+	}
+	return g, nil
+}
+
+// gateFinding is what [Desk.Gate] would say of ledger and database, orders left
+// out.
+func (d *Desk) gateFinding(g gathered) Finding {
 	f := Finding{Name: "privacy.gate", Unit: "entries"}
-	if errors.Is(ledgerErr, erasurelog.ErrUnreachable) && set {
-		gate, err := d.grace(m, heads, ledgerErr)
+	switch {
+	case g.forged != nil:
+		f.Level, f.Remedy = HealthAlarm, "the high-water mark in the database is not what this system wrote: find out who wrote it, keep readers out and call Replay"
+		return f
+	case errors.Is(g.wrong, erasurelog.ErrUnreachable) && g.set:
+		gate, err := d.grace(g.mark, g.anchors, g.wrong)
 		if err == nil {
-			f.Level, f.Since = HealthNotice, m.seen
-			f.Remedy = "the gate opens without having seen the ledger, and will not after " + gate.Until.Format(time.RFC3339) + ": " + "make the ledger readable"
+			f.Level, f.Since = HealthNotice, g.mark.seen
+			f.Remedy = "the gate opens without having seen the ledger, and will not after " + gate.Until.Format(time.RFC3339) + ": make the ledger readable"
 			return f
 		}
 	}
-	if ledgerErr != nil {
-		f.Level, f.Since, f.Remedy = HealthAlarm, m.seen, "the gate is shut: see privacy.ledger"
+	if g.wrong != nil {
+		f.Level, f.Since, f.Remedy = HealthAlarm, g.mark.seen, "the gate is shut: see privacy.ledger"
 		return f
 	}
-	if behind := s.Head().N - m.head.N; behind > 0 {
+	if behind := g.ledger.Head().N - g.mark.head.N; behind > 0 {
 		f.Level, f.Value = HealthAlarm, float64(behind)
-		for e := range s.After(m.head.N) {
+		for e := range g.ledger.After(g.mark.head.N) {
 			f.Since = e.At
 			break
 		}
@@ -96,104 +135,121 @@ func (d *Desk) gateFinding(m mark, set bool, heads []erasurelog.Kept, s *erasure
 	return f
 }
 
-func pendingFinding(pending []datastore.Person) Finding {
-	f := Finding{Name: "privacy.replay.pending", Value: float64(len(pending)), Unit: "persons"}
-	if len(pending) > 0 {
+// openingFinding is an alarm for as long as somebody has ordered the gate open.
+func (d *Desk) openingFinding(g gathered) Finding {
+	f := Finding{Name: "privacy.opening", Unit: "s"}
+	if g.opening != nil && d.now().Before(g.opening.Until) {
+		f.Level, f.Value = HealthAlarm, g.opening.Until.Sub(d.now()).Seconds()
+		f.Remedy = "the gate was ordered open, until " + g.opening.Until.Format(time.RFC3339) + ": mend what it refused for, and call Replay"
+	}
+	return f
+}
+
+func pendingFinding(g gathered) Finding {
+	f := Finding{Name: "privacy.replay.pending", Value: float64(g.open.pending()), Unit: "persons"}
+	if f.Value > 0 {
 		f.Level = HealthAlarm
 		f.Remedy = "a replay did not get through every store: keep readers out, mend the store and call Replay again"
 	}
 	return f
 }
 
-// ledgerFinding takes the remedy, and no more, from the ledger's error.
-func ledgerFinding(m mark, s *erasurelog.State, err error) Finding {
-	f := Finding{Name: "privacy.ledger", Value: float64(m.head.N), Unit: "entries"}
-	if err == nil {
-		f.Value = float64(s.Head().N)
-		return f
-	}
-	f.Level, f.Since, f.Remedy = HealthAlarm, m.seen, "the ledger or its keys cannot be read, and nothing is erased: see the error of Log.Verify"
-	if wrong, ok := errors.AsType[*erasurelog.LedgerError](err); ok {
-		f.Remedy = wrong.Remedy
+func undecidedFinding(g gathered) Finding {
+	f := Finding{Name: "privacy.replay.undecided", Value: float64(g.open.undecided()), Unit: "rows"}
+	if f.Value > 0 {
+		f.Level = HealthAlarm
+		f.Remedy = "rows of erased persons came back without a creation time, and the gate is shut: Decide about each that ReplayPlan lists, then call Replay"
 	}
 	return f
 }
 
-func anchorFinding(heads int, err error) Finding {
-	f := Finding{Name: "privacy.ledger.anchors", Value: float64(heads), Unit: "heads"}
+func numbersFinding(g gathered) Finding {
+	f := Finding{Name: "privacy.numbers", Value: float64(len(g.behind)), Unit: "columns"}
+	if f.Value > 0 {
+		f.Level = HealthAlarm
+		f.Remedy = "the database would give out numbers of erased persons again: keep writers out and call Replay, which moves the counters on"
+	}
+	return f
+}
+
+// replayFinding says how long ago a replay got through: so long a table that was
+// brought back may have gone unnoticed.
+func (d *Desk) replayFinding(g gathered) Finding {
+	f := Finding{Name: "privacy.replay.age", Unit: "s", Since: g.mark.replayed}
+	every := d.cfg.replayEvery()
+	if !g.set || every == 0 {
+		return Finding{Name: f.Name, Unit: f.Unit}
+	}
+	since := d.now().Sub(g.mark.replayed)
+	f.Value = max(since, 0).Seconds()
 	switch {
-	case err != nil:
+	case g.mark.replayed.IsZero():
+		f.Value = 0
+		f.Level, f.Remedy = HealthNotice, "no replay has got through yet: let Run run, or call Replay now and then"
+	case since > 2*every:
+		f.Level, f.Remedy = HealthAlarm, "the last replay is long ago, and a table that was restored since would not be noticed: let Run run, or call Replay"
+	}
+	return f
+}
+
+// ledgerFinding takes the remedy, and no more, from the ledger's error.
+func ledgerFinding(g gathered) Finding {
+	f := Finding{Name: "privacy.ledger", Value: float64(g.mark.head.N), Unit: "entries"}
+	if g.ledger != nil {
+		f.Value = float64(g.ledger.Head().N)
+	}
+	if g.wrong != nil {
+		f.Level, f.Since, f.Remedy = HealthAlarm, g.mark.seen, "the ledger or its keys cannot be read, and nothing is erased: see the error of Log.Verify"
+		if wrong, ok := errors.AsType[*erasurelog.LedgerError](g.wrong); ok {
+			f.Remedy = wrong.Remedy
+		}
+		return f
+	}
+	if faults := g.ledger.Faults(); len(faults) > 0 {
+		f.Level, f.Remedy = HealthAlarm, "the ledger has entries that this library does not write there: find out who has its roots (State.Faults)"
+	}
+	return f
+}
+
+func (g gathered) anchorFinding() Finding {
+	f := Finding{Name: "privacy.ledger.anchors", Value: float64(len(g.anchors)), Unit: "heads"}
+	switch {
+	case g.anchorErr != nil:
 		f.Level, f.Remedy = HealthAlarm, "a place that keeps a head of the ledger does not answer, and nothing is erased without it: bring it back"
-	case heads == 0:
+	case len(g.anchors) == 0:
 		f.Level, f.Remedy = HealthNotice, "no head of the ledger is kept elsewhere: a roll-back of database and ledger together would go unnoticed; set erasurelog.Config.Anchors"
 	}
 	return f
 }
 
-func (d *Desk) clockFinding(s *erasurelog.State, ledgerErr error) Finding {
+func (d *Desk) clockFinding(g gathered) Finding {
 	f := Finding{Name: "privacy.clock", Unit: "s"}
-	if ledgerErr != nil {
+	if g.wrong != nil {
 		return f
 	}
-	if last, ok := s.Last(); ok && d.now().Before(last.At) {
+	if last, ok := g.ledger.Last(); ok && d.now().Before(last.At) {
 		f.Level, f.Value, f.Since, f.Remedy = HealthAlarm, last.At.Sub(d.now()).Seconds(), last.At, remedyClock
 	}
 	return f
 }
 
-// planFindings count the plans that wait for somebody: those that have begun,
-// and those that were neither approved nor executed although their delay is
-// over.
-func (d *Desk) planFindings(ctx context.Context) (running, waiting Finding, err error) {
-	running = Finding{Name: "privacy.plans.running", Unit: "plans"}
-	waiting = Finding{Name: "privacy.plans.waiting", Unit: "plans"}
-	err = sqldb.Each(ctx, d.db, func(rows *sql.Rows) error {
-		var state string
-		var n float64
-		var changed sql.NullInt64
-		if err := rows.Scan(&state, &n, &changed); err != nil {
-			return err
-		}
-		f := &waiting
-		if state == stateErased || state == stateLeft || state == stateCertified {
-			f = &running
-		}
-		since := time.UnixMicro(changed.Int64).UTC()
-		if f.Value += n; f.Since.IsZero() || since.Before(f.Since) {
-			f.Since = since
-		}
-		f.Level = HealthNotice
-		return nil
-	}, `SELECT state, COUNT(*), MIN(changed) FROM crmguard_privacy_plan
-		WHERE state IN ('erased', 'left', 'certified') OR state IN ('planned', 'approved') AND changed <= `+strconv.FormatInt(d.now().Add(-d.cfg.delay()).UnixMicro(), 10)+` GROUP BY state`)
-	if running.Value > 0 {
-		running.Remedy = "erasures have begun and are not finished: execute them again"
-	}
-	if waiting.Value > 0 {
-		waiting.Remedy = "the delay of these erasures is over: approve and execute them, or cancel them"
-	}
-	return running, waiting, mute("reading the plans", err)
-}
-
-// partialFinding counts the plans whose last word in the ledger is that
-// something is left.
-func (d *Desk) partialFinding(s *erasurelog.State, ledgerErr error) Finding {
+// partialFinding counts the plans of which something is left.
+func partialFinding(g gathered) Finding {
 	f := Finding{Name: "privacy.plans.partial", Unit: "plans"}
-	if ledgerErr != nil {
+	if g.wrong != nil {
 		return f // privacy.ledger says that it is not known
 	}
-	left := map[string]erasurelog.Entry{}
-	for e := range s.After(0) {
-		if e.Op == erasurelog.Partial && s.Status(e.Plan) == erasurelog.Left {
-			left[e.Plan] = e
+	for e := range g.ledger.Erasures() {
+		if e.Status != erasurelog.Left {
+			continue
 		}
-	}
-	for _, e := range left {
 		f.Value++
 		f.Level = HealthAlarm
 		f.Remedy = "personal data is left in a store after an erasure: see Outcome.Stores, mend the store and execute the plan again"
-		if f.Since.IsZero() || e.At.Before(f.Since) {
-			f.Since = e.At
+		for _, of := range g.ledger.Plan(e.Plan) {
+			if of.Op == erasurelog.Partial && (f.Since.IsZero() || of.At.Before(f.Since)) {
+				f.Since = of.At
+			}
 		}
 	}
 	return f

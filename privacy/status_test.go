@@ -51,7 +51,7 @@ func TestASoundDeskSaysWhatItLookedAt(t *testing.T) {
 		levels[f.Name] = int(f.Level)
 	}
 	require.Equal(t, map[string]int{
-		"privacy.gate": well, "privacy.replay.pending": well, "privacy.ledger": well, "privacy.ledger.anchors": notice, "privacy.clock": well,
+		"privacy.gate": well, "privacy.opening": well, "privacy.replay.pending": well, "privacy.replay.undecided": well, "privacy.numbers": well, "privacy.replay.age": well, "privacy.plans.ahead": well, "privacy.ledger": well, "privacy.ledger.anchors": notice, "privacy.clock": well,
 		"privacy.plans.running": well, "privacy.plans.partial": well, "privacy.plans.waiting": well, "privacy.store.durability": well,
 	}, levels)
 	require.EqualValues(t, 2, s.found("privacy.ledger", "").Value, "begun and done")

@@ -19,6 +19,16 @@ type Tx = interface {
 // not finished: the outcome is then Waiting instead of Partial.
 var ErrLater = errors.New("datastore: not finished yet")
 
+// ErrUnreadable is wrapped by an error that [People] yields about one row of
+// which nobody can say whose it is: it has no tenant, or its person cannot be
+// decoded. Others follow it.
+var ErrUnreadable = errors.New("datastore: a row of which nobody can say whose it is")
+
+// ErrShared is wrapped by a store's error where the person is known by something
+// that somebody else is known by, too (one e-mail address of two): whose the rows
+// are that only it leads to, nobody can tell.
+var ErrShared = errors.New("datastore: an identity of the person is that of another one, too")
+
 // ErrScope is what a store answers where a [Scope] names no tenant or no person.
 var ErrScope = errors.New("datastore: a scope names a tenant and a person")
 
@@ -120,7 +130,8 @@ type Store interface {
 }
 
 // People is an optional method of a [Store]: the persons of whom it holds
-// anything, in any order. A replay needs at least one store that has it.
+// anything, in any order. A replay needs at least one store that has it. An
+// error ends the iteration, unless it wraps [ErrUnreadable].
 type People interface {
 	People(ctx context.Context) iter.Seq2[Person, error]
 }

@@ -45,8 +45,9 @@ func microseconds(v value.Value) (int64, bool) {
 }
 
 // createdAt reads a creation time: microseconds since 1970, a time, or the text
-// that databases write for one. What cannot be read, a text of digits and a day
-// without a time of day, is the zero time: nobody knows which side of an
+// that databases write for one. What cannot be read, an integer that would be
+// before 1990, a text of digits and a day without a time of day, is the zero
+// time: nobody knows which side of an
 // erasure it is on.
 func createdAt(stored any) time.Time {
 	v, err := value.Scanned(stored)
@@ -56,7 +57,11 @@ func createdAt(stored any) time.Time {
 	switch v.Kind() {
 	case value.Integer:
 		micros, _ := v.Integer() // is one
-		return time.UnixMicro(micros).UTC()
+		at := time.UnixMicro(micros).UTC()
+		if at.Year() < firstMicro { // seconds, of a row that may be from today
+			return time.Time{}
+		}
+		return at
 	case value.Text, value.Bytes:
 		if text, err := v.Text(); err != nil || len(text) == len(time.DateOnly) {
 			return time.Time{}

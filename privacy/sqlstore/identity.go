@@ -34,6 +34,9 @@ func (e *SharedIdentityError) Error() string {
 	return fmt.Sprintf("sqlstore: an identity (%s) of the person is that of another person in table %s, too: nothing is found by it", e.Kind, e.Table)
 }
 
+// Is makes errors.Is(err, datastore.ErrShared) true.
+func (e *SharedIdentityError) Is(target error) bool { return target == datastore.ErrShared } //nolint:errorlint // what errors.Is asks
+
 // TooManyError says that identities, or merged persons, lead further and further:
 // rather a fault in the data than one person. Permanent.
 type TooManyError struct {

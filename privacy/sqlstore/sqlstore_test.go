@@ -165,7 +165,7 @@ func plant(db *sql.DB) func(t *testing.T, tenant, person string) {
 	n := 0
 	return func(t *testing.T, tenant, person string) {
 		n++
-		exec(t, db, `INSERT INTO people VALUES (?, ?, ?, 'Ann', 'met Ann', ?, 5)`, tenant, "a/b%"+uuid.NewString(), person, []byte{1})
+		exec(t, db, `INSERT INTO people VALUES (?, ?, ?, 'Ann', 'met Ann', ?, 1600000000000000)`, tenant, "a/b%"+uuid.NewString(), person, []byte{1})
 		exec(t, db, `INSERT INTO cases VALUES (?, ?, ?, '2026-01-02T03:04:05Z')`, n, tenant, person)
 		exec(t, db, `INSERT INTO steps VALUES (?, ?, 'called')`, n, n)
 		exec(t, db, `INSERT INTO marks VALUES (?, ?)`, n, n)

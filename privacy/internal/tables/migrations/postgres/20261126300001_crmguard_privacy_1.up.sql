@@ -22,15 +22,27 @@ CREATE TABLE IF NOT EXISTS crmguard_privacy_mark (
 	n bigint NOT NULL,
 	hash text COLLATE "C" NOT NULL,
 	seen bigint NOT NULL,
+	replayed bigint NOT NULL,
+	trace text COLLATE "C" NOT NULL,
+	tag bytea NOT NULL,
 	PRIMARY KEY (id));
 CREATE TABLE IF NOT EXISTS crmguard_privacy_retired (
 	tenant text COLLATE "C" NOT NULL,
 	owner text COLLATE "C" NOT NULL,
 	PRIMARY KEY (tenant, owner));
-CREATE TABLE IF NOT EXISTS crmguard_privacy_pending (
-	tenant text COLLATE "C" NOT NULL,
-	person text COLLATE "C" NOT NULL,
-	PRIMARY KEY (tenant, person));
+CREATE TABLE IF NOT EXISTS crmguard_privacy_opening (
+	id integer NOT NULL,
+	body bytea NOT NULL,
+	tag bytea NOT NULL,
+	PRIMARY KEY (id));
+CREATE TABLE IF NOT EXISTS crmguard_privacy_decision (
+	row_key text COLLATE "C" NOT NULL,
+	erase integer NOT NULL,
+	by_whom text COLLATE "C" NOT NULL,
+	because text COLLATE "C" NOT NULL,
+	at bigint NOT NULL,
+	tag bytea NOT NULL,
+	PRIMARY KEY (row_key));
 CREATE TABLE IF NOT EXISTS crmguard_privacy_suppressed (
 	tenant text COLLATE "C" NOT NULL,
 	digest text COLLATE "C" NOT NULL,

@@ -22,15 +22,27 @@ CREATE TABLE IF NOT EXISTS crmguard_privacy_mark (
 	n INTEGER NOT NULL,
 	hash TEXT NOT NULL,
 	seen INTEGER NOT NULL,
+	replayed INTEGER NOT NULL,
+	trace TEXT NOT NULL,
+	tag BLOB NOT NULL,
 	PRIMARY KEY (id)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS crmguard_privacy_retired (
 	tenant TEXT NOT NULL,
 	owner TEXT NOT NULL,
 	PRIMARY KEY (tenant, owner)) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS crmguard_privacy_pending (
-	tenant TEXT NOT NULL,
-	person TEXT NOT NULL,
-	PRIMARY KEY (tenant, person)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS crmguard_privacy_opening (
+	id INTEGER NOT NULL,
+	body BLOB NOT NULL,
+	tag BLOB NOT NULL,
+	PRIMARY KEY (id)) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS crmguard_privacy_decision (
+	row_key TEXT NOT NULL,
+	erase INTEGER NOT NULL,
+	by_whom TEXT NOT NULL,
+	because TEXT NOT NULL,
+	at INTEGER NOT NULL,
+	tag BLOB NOT NULL,
+	PRIMARY KEY (row_key)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS crmguard_privacy_suppressed (
 	tenant TEXT NOT NULL,
 	digest TEXT NOT NULL,

@@ -1,0 +1,130 @@
+package privacy
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/crmguard/crmguard/privacy/datastore"
+)
+
+// betweenRuns is how often [Desk.Run] looks what is due.
+const betweenRuns = time.Minute
+
+// Run carries out by itself, until its context ends, whatever is due: see
+// [Desk.RunOnce]. Findings and errors of a pass go to Config.Observe as
+// privacy.run, those that are not well one by one as privacy.run.finding, and
+// the next pass tries again. Any number of processes may run at once. The error
+// is that of the context.
+func (d *Desk) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		findings, err := d.RunOnce(ctx)
+		for _, f := range findings {
+			if f.Level > HealthOK {
+				d.observe(ctx, "privacy.run.finding", f.Value, slog.String("finding", f.Name), slog.String("subject", f.Subject), slog.String("remedy", f.Remedy))
+			}
+		}
+		failed := 0.0
+		if err != nil && ctx.Err() == nil {
+			failed = 1
+		}
+		d.observe(ctx, "privacy.run", failed)
+		timer := time.NewTimer(betweenRuns)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+	return ctx.Err()
+}
+
+// RunOnce is one pass:
+//
+//   - where a replay is due (Config.ReplayEvery), or the database is behind the
+//     ledger, it replays, which also finds tables that were brought back, and
+//     finishes what obligations kept until their end;
+//   - every plan that is approved and due is executed, and every one that has
+//     begun is executed again: released from a hold, out of its lease, or Partial
+//     before. Holds are read anew for each.
+//
+// One plan that cannot be carried out does not keep the others from it: it is a
+// finding, privacy.run.plan with the plan's id. The error says that nothing could
+// be looked at.
+func (d *Desk) RunOnce(ctx context.Context) ([]Finding, error) {
+	findings := []Finding{d.runReplay(ctx)}
+	rows, err := d.plansWhere(ctx, `state IN (?, ?, ?, ?)`, stateApproved, stateErased, stateLeft, stateCertified)
+	if err != nil {
+		return findings, err
+	}
+	full := false // the day's cap is reached: what has not begun waits
+	for _, row := range rows {
+		if ctx.Err() != nil {
+			return findings, ctx.Err()
+		}
+		if full && row.state == stateApproved {
+			continue
+		}
+		f := Finding{Name: "privacy.run.plan", Subject: row.id, Unit: "plans"}
+		o, err := d.Execute(ctx, row.id)
+		switch {
+		case errors.Is(err, ErrTooEarly), errors.Is(err, ErrNoPlan), errors.Is(err, ErrCancelled):
+			continue // its time will come, or another process was faster
+		case errors.Is(err, ErrTooMany):
+			full = true
+			f.Level, f.Value, f.Remedy = HealthNotice, 1, "the cap of a day is reached: it goes on tomorrow, or raise Config.PerDay"
+		case err != nil:
+			f.Level, f.Value, f.Remedy = HealthAlarm, 1, err.Error()
+		case o.State == Partial:
+			f.Level, f.Value, f.Remedy = HealthAlarm, 1, partialRemedy(o)
+		}
+		findings = append(findings, f)
+	}
+	return findings, nil
+}
+
+// partialRemedy names the stores that left something.
+func partialRemedy(o Outcome) string {
+	text := "something is left; it is tried again in the next pass. Mend"
+	for _, s := range o.Stores {
+		if s.Remaining > 0 || len(s.Missing) > 0 || s.Err != nil && !errors.Is(s.Err, datastore.ErrLater) {
+			text += " " + s.Store
+		}
+	}
+	return text
+}
+
+// runReplay replays where that is due.
+func (d *Desk) runReplay(ctx context.Context) Finding {
+	f := Finding{Name: "privacy.run.replay", Unit: "persons"}
+	m, _, err := d.loadMark(ctx)
+	switch {
+	case err != nil && !errors.Is(err, ErrMarkForged):
+		f.Level, f.Remedy = HealthAlarm, err.Error()
+		return f
+	case err == nil && !d.replayDue(m):
+		if _, err = d.look(ctx); err == nil {
+			return f
+		}
+		if !errors.Is(err, ErrBehind) && !errors.Is(err, ErrNumbers) {
+			f.Level, f.Remedy = HealthAlarm, err.Error()
+			return f
+		}
+	}
+	r, err := d.Replay(ctx)
+	f.Value = float64(r.Erased)
+	if err != nil {
+		f.Level, f.Remedy = HealthAlarm, err.Error()
+	} else if r.Erased > 0 {
+		f.Level, f.Remedy = HealthNotice, "persons who had been erased came back and were erased again: find out what was restored, and call Ready after each restore"
+	}
+	return f
+}
+
+// replayDue says whether the last replay that got through is too long ago.
+func (d *Desk) replayDue(m mark) bool {
+	every := d.cfg.replayEvery()
+	since := d.now().Sub(m.replayed)
+	return every > 0 && (since >= every || since < 0)
+}
