@@ -41,7 +41,7 @@ import (
 // database into the table by hand, and none can be forgotten there.
 
 var (
-	tableRows    = []string{"encryption", "adoption", "accesscontrol", "audit", "backup", "integrity", "privacy"}
+	tableRows    = []string{"encryption", "adoption", "accesscontrol", "audit", "backup", "integrity", "privacy", "ledger"}
 	tableColumns = []string{"SQLite", "PostgreSQL", "MariaDB", "pgx"}
 )
 
@@ -53,11 +53,11 @@ type proof func(t *testing.T, db *sql.DB)
 func proofs() map[string]map[string]proof {
 	return map[string]map[string]proof{"SQLite": {
 		"encryption": encryptionOnSQL, "adoption": adoptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL,
-		"backup": backupOfSQLite, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
+		"backup": backupOfSQLite, "integrity": integrityOnSQL, "privacy": privacyOnSQL, "ledger": ledgerOnSQL,
 	}, "PostgreSQL": {
-		"encryption": encryptionOnSQL, "adoption": adoptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
+		"encryption": encryptionOnSQL, "adoption": adoptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL, "ledger": ledgerOnSQL,
 	}, "MariaDB": {
-		"encryption": encryptionOnSQL, "adoption": adoptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL,
+		"encryption": encryptionOnSQL, "adoption": adoptionOnSQL, "accesscontrol": accesscontrolOnSQL, "audit": auditOnSQL, "integrity": integrityOnSQL, "privacy": privacyOnSQL, "ledger": ledgerOnSQL,
 	}, "pgx": {"audit": auditOnPgx}}
 }
 

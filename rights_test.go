@@ -19,6 +19,7 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/sqlledger"
 )
 
 // A storing package ships its tables as migrations, and the rights that the
@@ -52,6 +53,10 @@ func storingPackages() []storing {
 		{
 			"privacy", privacy.Install, opensPrivacy, privacy.Migrations, privacy.Grants,
 			testdb.Names(), everyVerbOfPrivacy, tablesForPrivacy,
+		},
+		{
+			"ledger", sqlledger.Install, opens(sqlledger.Open), sqlledger.Migrations, sqlledger.Grants,
+			testdb.Names(), everyVerbOfLedger, nil,
 		},
 		{
 			"adoption", adoption.Install, opensAdoption, adoption.Migrations, adoption.Grants,

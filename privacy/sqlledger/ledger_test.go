@@ -55,7 +55,7 @@ func say(ctx context.Context, log *erasurelog.Log, op erasurelog.Op, plan string
 	})
 }
 
-func must(t *testing.T, db *sql.DB, statement string) {
+func mustExec(t *testing.T, db *sql.DB, statement string) {
 	t.Helper()
 	_, err := db.ExecContext(t.Context(), statement)
 	require.NoError(t, err, statement)
@@ -122,10 +122,10 @@ func TestWhatIsDoneToTheTables(t *testing.T) {
 			_, err := logOn(t, installed(t, db)).Read(t.Context(), kept)
 			return err
 		}
-		must(t, db, `CREATE TABLE copy_of_lines AS SELECT * FROM crmguard_ledger_line`)
+		mustExec(t, db, `CREATE TABLE copy_of_lines AS SELECT * FROM crmguard_ledger_line`)
 		back := func() {
-			must(t, db, `DELETE FROM crmguard_ledger_line`)
-			must(t, db, `INSERT INTO crmguard_ledger_line SELECT * FROM copy_of_lines`)
+			mustExec(t, db, `DELETE FROM crmguard_ledger_line`)
+			mustExec(t, db, `INSERT INTO crmguard_ledger_line SELECT * FROM copy_of_lines`)
 			require.NoError(t, next(), "the remedy: bring the newest copy back")
 		}
 		for statement, want := range map[string]error{
@@ -137,7 +137,7 @@ func TestWhatIsDoneToTheTables(t *testing.T) {
 			`UPDATE crmguard_ledger_line SET n = 9 WHERE n = 4`:                                               erasurelog.ErrForged,
 			`INSERT INTO crmguard_ledger_line (n, line) SELECT 5, line FROM copy_of_lines WHERE n = 4`:        erasurelog.ErrForged,
 		} {
-			must(t, db, statement)
+			mustExec(t, db, statement)
 			err := next()
 			require.ErrorIs(t, err, want, statement)
 			require.ErrorContains(t, err, "crmguard_ledger_line")
@@ -145,7 +145,7 @@ func TestWhatIsDoneToTheTables(t *testing.T) {
 			require.ErrorIs(t, err, want, statement+", by who has read it before")
 			back()
 		}
-		must(t, db, `DELETE FROM crmguard_ledger_line WHERE n > 2`)
+		mustExec(t, db, `DELETE FROM crmguard_ledger_line WHERE n > 2`)
 		_, err = logOn(t, installed(t, db)).Read(t.Context())
 		require.NoError(t, err, "without a head kept elsewhere nobody can tell")
 	})
@@ -247,7 +247,7 @@ func TestPragmasOfSQLite(t *testing.T) {
 		db.SetMaxOpenConns(1)
 		ledger, err := sqlledger.Open(t.Context(), db)
 		require.NoError(t, err)
-		must(t, db, pragma)
+		mustExec(t, db, pragma)
 		require.ErrorIs(t, ledger.Create(t.Context()), sqlledger.ErrPragmas)
 		require.ErrorIs(t, ledger.PutNotes(t.Context(), erasurelog.SealedNote{Name: "a", Sealed: []byte{1}}), sqlledger.ErrPragmas)
 		_, err = sqlledger.Open(t.Context(), db)
@@ -269,17 +269,17 @@ func TestAPolicyThatHidesLines(t *testing.T) {
 	}
 	role, as := d.Role(t)
 	for _, right := range d.Rights(t, sqlledger.Grants(), role) {
-		must(t, owner, right.Grant)
+		mustExec(t, owner, right.Grant)
 	}
 	read := func() error {
 		_, err := logOn(t, installed(t, as.Open(t))).Read(t.Context())
 		return err
 	}
 	require.NoError(t, read())
-	must(t, owner, `ALTER TABLE crmguard_ledger_line ENABLE ROW LEVEL SECURITY`)
-	must(t, owner, `CREATE POLICY first_lines ON crmguard_ledger_line USING (n < 2)`)
+	mustExec(t, owner, `ALTER TABLE crmguard_ledger_line ENABLE ROW LEVEL SECURITY`)
+	mustExec(t, owner, `CREATE POLICY first_lines ON crmguard_ledger_line USING (n < 2)`)
 	require.ErrorIs(t, read(), sqlledger.ErrRowSecurity)
-	must(t, owner, `ALTER TABLE crmguard_ledger_line DISABLE ROW LEVEL SECURITY`)
+	mustExec(t, owner, `ALTER TABLE crmguard_ledger_line DISABLE ROW LEVEL SECURITY`)
 	require.NoError(t, read())
 }
 
@@ -292,7 +292,7 @@ func TestTheRoleOnlyAddsLines(t *testing.T) {
 			installed(t, owner)
 			role, as := d.Role(t)
 			for _, right := range d.Rights(t, sqlledger.Grants(), role) {
-				must(t, owner, right.Grant)
+				mustExec(t, owner, right.Grant)
 			}
 			db := as.Open(t)
 			log := logOn(t, installed(t, db))
