@@ -60,8 +60,12 @@ func (l *Log) Keys(ctx context.Context, kind, tenant string, id []byte) ([]strin
 
 // Tag returns root.digest of data under the newest root and a label of the
 // caller's: how rows in a database are protected against whoever can write to
-// it.
+// it. The ledger's own labels are refused ([ErrConfig]): what is under them are
+// keys of notes, and digests that lines and persons are known by.
 func (l *Log) Tag(ctx context.Context, label string, data []byte) ([]byte, error) {
+	if err := foreignLabel(label); err != nil {
+		return nil, err
+	}
 	roots, digests, err := l.digests.all(ctx, label, data)
 	if err != nil {
 		return nil, err
@@ -71,6 +75,9 @@ func (l *Log) Tag(ctx context.Context, label string, data []byte) ([]byte, error
 
 // VerifyTag says whether a tag is that of data, under whichever root.
 func (l *Log) VerifyTag(ctx context.Context, label string, data, tag []byte) (bool, error) {
+	if err := foreignLabel(label); err != nil {
+		return false, err
+	}
 	id, text, _ := bytes.Cut(tag, []byte("."))
 	root, err := parseRoot(string(id))
 	if err != nil {
@@ -82,6 +89,13 @@ func (l *Log) VerifyTag(ctx context.Context, label string, data, tag []byte) (bo
 	}
 	got, err := canon.ParseBytes(string(text))
 	return err == nil && hmac.Equal(got, want), nil
+}
+
+func foreignLabel(label string) error {
+	if slices.Contains([]string{labelMAC, labelDigest, labelNote}, label) {
+		return configError("the label of a tag is one of the ledger's own")
+	}
+	return nil
 }
 
 // digestInput is what a ledger digest is taken over.
@@ -126,9 +140,12 @@ func (d digester) all(ctx context.Context, label string, data []byte) ([]uint32,
 	if len(roots) == 0 || len(roots) != len(digests) {
 		return nil, nil, &keyError{errors.New("no roots")}
 	}
-	for _, digest := range digests {
+	for i, digest := range digests {
 		if len(digest) != sha256.Size {
 			return nil, nil, &keyError{errors.New("a digest that is not 32 bytes")}
+		}
+		if slices.Contains(roots[:i], roots[i]) {
+			return nil, nil, &keyError{errors.New("two roots with one id")}
 		}
 	}
 	return roots, digests, nil

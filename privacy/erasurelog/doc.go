@@ -39,7 +39,8 @@
 //     no root is noticed: the last one and what follows it at the next Read, any
 //     by [Log.Verify], by the first Read of a process, and every Config.Recheck.
 //   - A ledger that is an older state of itself is noticed by each head that
-//     somebody else keeps: anchors, and those that a caller hands in.
+//     somebody else keeps: anchors, and those that a caller hands in; and by a
+//     process that has read the newer one, for as long as it runs.
 //   - Errors say what to do, and doing it works.
 //   - Notes are sealed: whoever has the medium and no root reads none.
 //
@@ -52,9 +53,10 @@
 //     two whole readings.
 //   - To tell the newest note of a name from an older one that was put back, or
 //     from one that was forgotten: a note may only ever cause more work.
-//   - To know that a clock is ahead: there is no second one. Entries from the
-//     future lock the ledger until an entry of operation [Clock], which two
-//     principals answer for, says that they count as of its time.
+//   - To know that a clock is ahead: there is no second one. Clocks may differ by
+//     a minute. Entries from further ahead lock the ledger until an entry of
+//     operation [Clock], which two principals answer for, says that they count as
+//     of its time.
 //   - To hide how many erasures there were, when, and which entries are about
 //     the same digest; the codes of holds, the names of columns in Tops and the
 //     names of notes stand in the clear.
@@ -71,7 +73,8 @@
 // A Log is safe for concurrent use, and any number of processes may share its
 // medium: an Append is a compare-and-swap, and the loser reads and decides
 // again. A State is safe to keep and to share. Every call ends when its
-// context does; of a disk that hangs then, goroutines of [Folder] wait on.
+// context does; of a disk that hangs then, goroutines of [Folder] wait on, and of
+// an anchor that heeds no context, one a call.
 //
 // # Cost
 //

@@ -2,10 +2,12 @@ package erasurelog_test
 
 import (
 	"os"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/crmguard/crmguard/internal/durable/durabletest"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
@@ -62,4 +64,27 @@ func TestALineThatWasTakenBack(t *testing.T) {
 	f.put(before)
 	require.Equal(t, int64(2), other.read().Head().N)
 	other.erase("carl")
+}
+
+// A head that others keep is one that stays: it is made durable before it is given
+// away.
+func TestAHeadIsDurable(t *testing.T) {
+	f := newFixture(t)
+	f.erase("ann")
+	broken := true
+	f.over(durabletest.Ask(func(step, _ string) error {
+		if step == "sync" && broken {
+			return syscall.EIO
+		}
+		return nil
+	}))
+	require.Equal(t, int64(2), f.read().Head().N)
+	_, err := f.log.Head(t.Context())
+	require.ErrorIs(t, err, erasurelog.ErrUnreachable)
+	broken = false
+	data, err := f.log.Head(t.Context())
+	require.NoError(t, err)
+	head, err := erasurelog.ParseHead(data)
+	require.NoError(t, err)
+	require.Equal(t, f.read().Head(), head)
 }

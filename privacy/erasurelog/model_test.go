@@ -29,7 +29,8 @@ func (m *model) allows(e erasurelog.Entry) bool {
 	intent, done, void := m.of(e.Plan, erasurelog.Intent), m.of(e.Plan, erasurelog.Done), m.of(e.Plan, erasurelog.Void)
 	hold, lift := m.of(e.Plan, erasurelog.Hold), m.of(e.Plan, erasurelog.Lift)
 	for _, earlier := range m.entries {
-		if earlier.Plan == e.Plan && !earlier.Ignored && earlier.Root == e.Root && earlier.Person != e.Person {
+		opens := earlier.Op == erasurelog.Intent || earlier.Op == erasurelog.Hold
+		if opens && earlier.Plan == e.Plan && !earlier.Ignored && e.Op != erasurelog.Intent && e.Op != erasurelog.Hold && earlier.Root == e.Root && earlier.Person != e.Person {
 			return false
 		}
 	}
@@ -49,8 +50,12 @@ func (m *model) status(plan string) erasurelog.Status {
 		op     erasurelog.Op
 		status erasurelog.Status
 	}{
-		{erasurelog.Done, erasurelog.Finished}, {erasurelog.Void, erasurelog.Withdrawn}, {erasurelog.Partial, erasurelog.Left},
-		{erasurelog.Intent, erasurelog.Begun}, {erasurelog.Lift, erasurelog.Lifted}, {erasurelog.Hold, erasurelog.Holding},
+		{erasurelog.Done, erasurelog.Finished},
+		{erasurelog.Void, erasurelog.Withdrawn},
+		{erasurelog.Partial, erasurelog.Left},
+		{erasurelog.Intent, erasurelog.Begun},
+		{erasurelog.Lift, erasurelog.Lifted},
+		{erasurelog.Hold, erasurelog.Holding},
 	} {
 		if m.of(plan, s.op) {
 			return s.status
@@ -145,7 +150,9 @@ func TestTheLedgerIsItsModel(t *testing.T) {
 					rt.Fatal("a State has changed")
 				}
 			}
-			states = append(states, kept{s, text, keys})
+			if states = append(states, kept{s, text, keys}); len(states) > 4 {
+				states = slices.Delete(states, 1, 2)
+			}
 			for _, plan := range plans {
 				if s.Status(plan) != m.status(plan) {
 					rt.Fatalf("status %s, the model says %s", s.Status(plan), m.status(plan))

@@ -17,12 +17,12 @@ func TestWhatIsWrittenCanBeRead(t *testing.T) {
 		now    time.Time
 		change func(e *erasurelog.Entry)
 	}{
-		"an end after the year 9999":    {f.now, func(e *erasurelog.Entry) { e.Until = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }},
-		"a clock after the year 9999":   {time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC), func(*erasurelog.Entry) {}},
-		"a clock before the year 0":     {time.Date(-5, 1, 1, 0, 0, 0, 0, time.UTC), func(*erasurelog.Entry) {}},
-		"a code that is not UTF-8":      {f.now, func(e *erasurelog.Entry) { e.Because = "\xff" }},
-		"a column that is not UTF-8":    {f.now, func(e *erasurelog.Entry) { e.Tops = map[string]int64{"a\xff": 1} }},
-		"a plan without a number":       {f.now, func(e *erasurelog.Entry) { e.Plan = "00000000-0000-0000-0000-000000000000" }},
+		"an end after the year 9999":     {f.now, func(e *erasurelog.Entry) { e.Until = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }},
+		"a clock after the year 9999":    {time.Date(12000, 1, 1, 0, 0, 0, 0, time.UTC), func(*erasurelog.Entry) {}},
+		"a clock before the year 0":      {time.Date(-5, 1, 1, 0, 0, 0, 0, time.UTC), func(*erasurelog.Entry) {}},
+		"a code that is not UTF-8":       {f.now, func(e *erasurelog.Entry) { e.Because = "\xff" }},
+		"a column that is not UTF-8":     {f.now, func(e *erasurelog.Entry) { e.Tops = map[string]int64{"a\xff": 1} }},
+		"a plan without a number":        {f.now, func(e *erasurelog.Entry) { e.Plan = "00000000-0000-0000-0000-000000000000" }},
 		"over when microseconds are cut": {f.now, func(e *erasurelog.Entry) { e.Until = f.now.Add(1) }},
 	} {
 		real := f.now

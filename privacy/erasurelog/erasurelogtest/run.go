@@ -104,6 +104,16 @@ func (j judge) createOnce() {
 			j.Errorf("Read of a ledger that was never created gave %v: a lost ledger must not look like an empty one (fs.ErrNotExist)", found)
 		}
 	}
+	var listed error
+	for _, err := range j.other.Notes(j.Context()) {
+		listed = err
+	}
+	put := j.one.PutNotes(j.Context(), erasurelog.SealedNote{Name: "a", Sealed: []byte("x")})
+	for verb, err := range map[string]error{"Notes": listed, "PutNotes": put, "PutNotes of none": j.one.PutNotes(j.Context(), erasurelog.SealedNote{Name: "a"})} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			j.Errorf("%s beside a ledger that was never created gave %v: a missing disk must not look like one without notes (fs.ErrNotExist)", verb, err)
+		}
+	}
 	if err := j.one.Append(j.Context(), erasurelog.Position{}, nil, []byte("line")); err == nil {
 		j.Error("Append made a ledger: only Create does")
 	}
