@@ -35,13 +35,32 @@ func RowID(table, row string) []byte { return frame.Join(table, row) }
 
 // Digest returns the keyed digest of an id under the newest root, for an Entry
 // with that Root. Digests of one entry are under one root: where it changes
-// between two calls, call again.
+// between two calls, begin anew.
 func (l *Log) Digest(ctx context.Context, kind, tenant string, id []byte) (root uint32, digest string, err error) {
 	roots, digests, err := l.digests.all(ctx, labelDigest, digestInput(kind, tenant, id))
 	if err != nil {
 		return 0, "", err
 	}
 	return roots[0], canon.FormatBytes(digests[0]), nil
+}
+
+// NewEntry returns an entry about a person, with the digests of tenant and person
+// and their root. What else it says is filled in with digests of that root.
+func (l *Log) NewEntry(ctx context.Context, op Op, plan, tenant, person string) (Entry, error) {
+	for range attempts {
+		root, of, err := l.Digest(ctx, KindTenant, tenant, []byte(tenant))
+		if err != nil {
+			return Entry{}, err
+		}
+		same, about, err := l.Digest(ctx, KindPerson, tenant, []byte(person))
+		if err != nil {
+			return Entry{}, err
+		}
+		if same == root { // no new root came between
+			return Entry{Op: op, Plan: plan, Root: root, Tenant: of, Person: about}, nil
+		}
+	}
+	return Entry{}, &keyError{errors.New("the newest root is another one each time")}
 }
 
 // Keys returns "root/digest" of an id under every root, newest first: by these
@@ -169,7 +188,7 @@ func (l *Log) rootsNow(ctx context.Context) ([]byte, error) {
 type keyError struct{ err error }
 
 func (e *keyError) Error() string        { return ErrKeys.Error() }
-func (e *keyError) Is(target error) bool { return target == ErrKeys } //nolint:errorlint // what errors.Is asks
+func (e *keyError) Is(target error) bool { return target == ErrKeys }
 func (e *keyError) Unwrap() error        { return e.err }
 
 // configError is about what a caller set.

@@ -7,9 +7,7 @@
 //
 //	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(outside), Digests: must(erasurelog.KeysFile(secret))}))
 //	check(ledger.Create(ctx)) // once in the life of the system
-//	_, tenant := must2(ledger.Digest(ctx, erasurelog.KindTenant, "main", []byte("main")))
-//	root, person := must2(ledger.Digest(ctx, erasurelog.KindPerson, "main", []byte("p1")))
-//	intent := erasurelog.Entry{Op: erasurelog.Intent, Plan: plan, Root: root, Tenant: tenant, Person: person}
+//	intent := must(ledger.NewEntry(ctx, erasurelog.Intent, plan, "main", "p1"))
 //	state := must(ledger.Append(ctx, nil, func(s *erasurelog.State) (*erasurelog.Entry, error) {
 //		if s.Status(plan) != erasurelog.Unknown {
 //			return nil, nil // another process was faster

@@ -312,11 +312,11 @@ func TestEntriesOfALaterVersion(t *testing.T) {
 		line, err := f.log.Line(t.Context(), e, f.read().Head())
 		require.NoError(t, err)
 		text := change(string(line))
-		from := strings.Index(text, `,"mac":"`)
-		covered := text[:from] + text[strings.Index(text, `,"n":`):]
+		before, _, _ := strings.Cut(text, `,"mac":"`)
+		covered := before + text[strings.Index(text, `,"n":`):]
 		_, macs, err := f.cfg.Digests(t.Context(), "crmguard/ledger/mac/v1", []byte(covered))
 		require.NoError(t, err)
-		return text[:from] + `,"mac":"` + base64.RawURLEncoding.EncodeToString(macs[0]) + `"` + text[strings.Index(text, `,"n":`):] + "\n"
+		return before + `,"mac":"` + base64.RawURLEncoding.EncodeToString(macs[0]) + `"` + text[strings.Index(text, `,"n":`):] + "\n"
 	}
 	replace := func(from, to string) func(string) string {
 		return func(line string) string { return strings.Replace(line, from, to, 1) }
@@ -432,6 +432,17 @@ func TestKeysThatDoNotAnswer(t *testing.T) {
 	}
 	f.cfg.Digests = good
 	require.Equal(t, int64(2), f.read().Head().N)
+
+	var root uint32
+	f.cfg.Digests = func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
+		_, digests, err := good(ctx, label, data)
+		root++
+		return []uint32{root}, digests, err
+	}
+	log, err := erasurelog.Open(f.cfg)
+	require.NoError(t, err)
+	_, err = log.NewEntry(t.Context(), erasurelog.Intent, newID(), "main", "ann")
+	require.ErrorIs(t, err, erasurelog.ErrKeys, "a root that never stays")
 }
 
 func TestTags(t *testing.T) {

@@ -70,6 +70,21 @@ func TestNotes(t *testing.T) {
 	require.NoFileExists(t, f.noteFile("large"))
 }
 
+// An older note that is put back opens, also one that was forgotten: it may only
+// cause more work. Nothing here can tell, as the package comment says.
+func TestANoteThatIsPutBack(t *testing.T) {
+	f := newFixture(t)
+	require.NoError(t, f.log.Note(t.Context(), "a", []byte("old")))
+	older, err := os.ReadFile(f.noteFile("a"))
+	require.NoError(t, err)
+	require.NoError(t, f.log.Note(t.Context(), "a", []byte("new")))
+	require.NoError(t, f.log.Forget(t.Context(), "a"))
+	require.NoError(t, os.WriteFile(f.noteFile("a"), older, 0o600))
+	got, failed := f.notes()
+	require.Equal(t, map[string]string{"a": "old"}, got)
+	require.Empty(t, failed)
+}
+
 // One note that is damaged, exchanged or another system's hides no other.
 func TestANoteThatDoesNotOpen(t *testing.T) {
 	f := newFixture(t)

@@ -144,8 +144,8 @@ func (j judge) linesComeBack() {
 			j.Errorf("%d lines came back of %d, or not byte for byte in order", len(got), len(want))
 		}
 	}
-	for line := range j.one.Read(j.Context(), erasurelog.Position{}) { // whoever stops early must not hold it up
-		_ = line
+	for _, err := range j.one.Read(j.Context(), erasurelog.Position{}) { // whoever stops early must not hold it up
+		j.must("Read", err)
 		break
 	}
 	j.must("Append after a Read that was broken off", j.one.Append(j.Context(), end(want), []byte(want[len(want)-1]), []byte("last")))
