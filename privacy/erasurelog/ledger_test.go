@@ -81,6 +81,7 @@ func TestCreateOnce(t *testing.T) {
 	require.Equal(t, before, f.data())
 	f.anchor, err = f.log.Head(t.Context())
 	require.NoError(t, err)
+	require.ErrorIs(t, f.log.Create(t.Context()), fs.ErrExist, "nothing is wrong with it")
 	require.NoError(t, os.Remove(f.path()))
 	require.ErrorIs(t, f.log.Create(t.Context()), erasurelog.ErrRewound, "no empty ledger in the place of a lost one")
 	f.anchor = []byte("nonsense")
@@ -139,6 +140,7 @@ func TestARewoundLedger(t *testing.T) {
 	f.erase("bob")
 	whole, head := f.data(), f.read().Head()
 	f.put([]byte(strings.Join(f.lines()[:2], "")))
+	f.open()
 	require.Equal(t, int64(2), f.read().Head().N, "the shorter chain itself is valid")
 	_, err := f.log.Read(t.Context(), erasurelog.Kept{Name: "the application database", Head: head})
 	require.ErrorIs(t, err, erasurelog.ErrRewound)
@@ -213,6 +215,7 @@ func TestAForkedLedger(t *testing.T) {
 	head, err := f.log.Head(t.Context())
 	require.NoError(t, err)
 	f.put(backup)
+	f.open()
 	f.erase("carol") // the same number of entries, other ones
 	f.anchor = head
 	f.refused(erasurelog.ErrForged)
@@ -238,6 +241,7 @@ func TestATornWrite(t *testing.T) {
 		whole := f.data()
 		for _, torn := range []string{`{"at":"20`, "\x00\x00\x00", `{"at":"2026-11-23T13:00:00.000000Z"}`, "{\"at\x00\x00\x00\x00\x00}\n", "\x00\n"} {
 			f.put(append(append([]byte(nil), whole...), torn...))
+			f.open()
 			require.Equal(t, int64(2), f.read().Head().N)
 			f.erase("bob")
 			require.True(t, strings.HasPrefix(string(f.data()), string(whole)+`{"at":"`))

@@ -74,8 +74,13 @@ func (l *Log) Create(ctx context.Context) error {
 		return err
 	}
 	defer done()
+	stands := true
+	for _, err := range l.cfg.Medium.Read(ctx, Position{}) {
+		stands = !errors.Is(err, fs.ErrNotExist)
+		break
+	}
 	for _, a := range l.remembered(heads) {
-		if a.Head.N > 0 {
+		if a.Head.N > 0 && !stands {
 			return l.fail(ErrRewound, 0, a.Name+" remembers entries", remedyRewind)
 		}
 	}

@@ -41,6 +41,7 @@ func (m *model) allows(e erasurelog.Entry) bool {
 		return intent && !done && !void
 	case erasurelog.Lift:
 		return hold && !lift
+	case erasurelog.Clock:
 	}
 	return false
 }
