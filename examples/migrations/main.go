@@ -30,6 +30,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/adoption"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/sqlledger"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -47,6 +48,7 @@ func packages() []shipped {
 		{"encryption", sqlkeys.Migrations(), sqlkeys.Grants(), sqlkeys.Install, opens(sqlkeys.Open)},
 		{"audit", sqltrail.Migrations(), sqltrail.Grants(), sqltrail.Install, opens(sqltrail.Open)},
 		{"privacy", privacy.Migrations(), privacy.Grants(), privacy.Install, opensPrivacy},
+		{"ledger", sqlledger.Migrations(), sqlledger.Grants(), sqlledger.Install, opens(sqlledger.Open)},
 		{"adoption", adoption.Migrations(), adoption.Grants(), adoption.Install, opensAdoption},
 	}
 }

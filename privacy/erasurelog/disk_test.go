@@ -194,24 +194,6 @@ func TestADiskThatHangs(t *testing.T) {
 	}
 }
 
-// While another process holds the lock, an append waits, no longer than its
-// context and no longer than two seconds.
-func TestTheLedgerHasOneWriter(t *testing.T) {
-	f := newFixture(t)
-	release := holdLock(t, f.dir)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	_, err := f.log.Append(ctx, nil, always(f.entry(erasurelog.Intent, newID(), "ann")))
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	err = f.try(f.entry(erasurelog.Intent, newID(), "ann"))
-	require.ErrorIs(t, err, erasurelog.ErrBusy)
-	require.ErrorContains(t, err, f.path())
-	require.Empty(t, f.lines())
-	require.Equal(t, int64(0), f.read().Head().N, "reading needs no lock")
-	release()
-	f.append(f.entry(erasurelog.Intent, newID(), "ann"))
-}
-
 // Several in one process do not take the lock for busy.
 func TestManyWritersOfOneProcess(t *testing.T) {
 	f := newFixture(t)

@@ -227,9 +227,6 @@ func digestKey(text string) (key [sha256.Size]byte, ok bool) {
 
 func (x *index) about(record uint32, person string) {
 	d := &x.digests[x.digest(person)-1]
-	if d.last > 0 && x.posts[d.last-1].record == record {
-		return // the same digest twice
-	}
 	x.posts = append(x.posts, post{record: record, before: d.last})
 	d.last = uint32(len(x.posts))
 }

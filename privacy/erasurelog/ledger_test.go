@@ -221,6 +221,26 @@ func TestAForkedLedger(t *testing.T) {
 	f.refused(erasurelog.ErrForged)
 }
 
+// Lines of this very system, each with a good mac, that do not follow each other:
+// of another branch of the ledger, and with a number left out.
+func TestASplicedLedger(t *testing.T) {
+	f := newFixture(t)
+	f.append(f.entry(erasurelog.Intent, newID(), "ann"))
+	begin := f.data()
+	f.append(f.entry(erasurelog.Intent, newID(), "bob"))
+	one, head := f.data(), f.read().Head()
+	f.put(begin)
+	f.erase("carol")
+	f.put(append(one, f.lines()[2]...))
+	f.refused(erasurelog.ErrForged)
+	e := f.entry(erasurelog.Intent, newID(), "dora")
+	e.At = f.now
+	line, err := f.log.Line(t.Context(), e, erasurelog.Head{Hash: head.Hash, N: 7})
+	require.NoError(t, err)
+	f.put(append(one, append(line, '\n')...))
+	f.refused(erasurelog.ErrForged)
+}
+
 func TestTwoLedgersSwapped(t *testing.T) {
 	a, b := newFixture(t), newFixture(t)
 	b.roots = []root{{0x0badcafe, seqKey(77)}}

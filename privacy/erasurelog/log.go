@@ -99,12 +99,12 @@ func (l *Log) Create(ctx context.Context) error {
 // when the keys have changed, and every Config.Recheck: until then a change of
 // an older line goes unnoticed.
 //
-// The last entry may be one that its writer has yet to make durable; what Append
-// returns is.
+// The newest entry may be one that another process has written and not flushed:
+// who acts on it asks Append first, which makes it durable also where it adds
+// nothing.
 //
 // The heads of the anchors and those given must agree, and what this process has
-// read before must still stand. Where all that went
-// wrong is an anchor that does not answer, the State comes with the
+// read before must still stand. Where all that went wrong is an anchor that does not answer, the State comes with the
 // [*AnchorError].
 func (l *Log) Read(ctx context.Context, kept ...Kept) (*State, error) {
 	return l.anchored(ctx, false, kept)
@@ -226,12 +226,11 @@ func (l *Log) refresh(ctx context.Context, whole bool, heads []Kept) error {
 		}
 	}
 	l.begin(roots)
-	if _, err := l.follow(ctx, Position{}, heads); err != nil {
-		l.index = nil // what did not verify to its end is read again
-		return err
+	_, err = l.follow(ctx, Position{}, heads)
+	if err == nil {
+		l.checked = now
 	}
-	l.checked = now
-	return nil
+	return err // what has verified before the error stays
 }
 
 func (l *Log) begin(roots []byte) {
