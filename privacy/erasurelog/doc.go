@@ -51,10 +51,11 @@
 //     two whole readings.
 //   - To tell the newest note of a name from an older one that was put back, or
 //     from one that was forgotten: a note may only ever cause more work.
-//   - To know that a clock is ahead: there is no second one. Clocks may differ by
+//   - To know that a clock is wrong: there is no second one. Clocks may differ by
 //     a minute. Entries from further ahead lock the ledger until an entry of
 //     operation [Clock], which two principals answer for, says that they count as
-//     of its time.
+//     of its time. One that is behind is noticed by the entry before alone: an
+//     erasure that is dated too early is not repeated for what was created since.
 //   - To hide how many erasures there were, when, and which entries are about
 //     the same digest; the codes of holds, the names of columns in Tops and the
 //     names of notes stand in the clear.
@@ -72,7 +73,8 @@
 // medium: an Append is a compare-and-swap, and the loser reads and decides
 // again. A State is safe to keep and to share. Every call ends when its
 // context does; of a disk that hangs then, goroutines of [Folder] wait on, and of
-// an anchor that heeds no context, one a call.
+// an anchor that heeds no context, one a call. Digests are asked with the
+// caller's context, and heed it.
 //
 // # Cost
 //

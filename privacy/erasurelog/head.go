@@ -49,7 +49,8 @@ type Kept struct {
 // domain.
 type Anchor struct {
 	Name string
-	// Head answers a head as [Log.Head] gave it, or nil when none was kept yet.
+	// Head answers a head as [Log.Head] gave it, or nil when none was kept yet. It
+	// is called by several goroutines at once.
 	Head func(ctx context.Context) ([]byte, error)
 }
 

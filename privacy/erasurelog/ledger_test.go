@@ -230,14 +230,17 @@ func TestASplicedLedger(t *testing.T) {
 	f.append(f.entry(erasurelog.Intent, newID(), "bob"))
 	one, head := f.data(), f.read().Head()
 	f.put(begin)
+	f.open()
 	f.erase("carol")
 	f.put(append(one, f.lines()[2]...))
+	f.open()
 	f.refused(erasurelog.ErrForged)
 	e := f.entry(erasurelog.Intent, newID(), "dora")
 	e.At = f.now
 	line, err := f.log.Line(t.Context(), e, erasurelog.Head{Hash: head.Hash, N: 7})
 	require.NoError(t, err)
 	f.put(append(one, append(line, '\n')...))
+	f.open()
 	f.refused(erasurelog.ErrForged)
 }
 
