@@ -33,6 +33,8 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -253,15 +255,15 @@ func integrityOnSQL(t *testing.T, db *sql.DB) {
 func privacyOnSQL(t *testing.T, db *sql.DB) {
 	ctx := t.Context()
 	require.NoError(t, privacy.Install(ctx, db))
-	dataMap := &privacy.Map{Tenant: "main", Tables: []privacy.Table{{
-		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
-		Columns: []privacy.Column{{Name: "city", Category: "contact.city", Purpose: "sales", Basis: "contract"}},
+	dataMap := &datamap.Map{Tenant: "main", Tables: []datamap.Table{{
+		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
+		Columns: []datamap.Column{{Name: "city", Category: "contact.city", Purpose: "sales", Basis: "contract"}},
 	}}}
 	store := try(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))
 	ledger := try(privacy.NewLedger(privacy.LedgerConfig{Dir: filepath.Join(t.TempDir(), "ledger"), Digests: encryptiontest.Vault(t).LedgerDigests()}))
 	require.NoError(t, ledger.Create(ctx))
 	desk := try(privacy.Open(ctx, privacy.Config{
-		Map: dataMap, DB: db, Ledger: ledger, Stores: []privacy.Store{store},
+		Map: dataMap, DB: db, Ledger: ledger, Stores: []datastore.Store{store},
 		Sign: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize)), Delay: -1, Lease: -1,
 	}))
 	require.NoError(t, desk.Current(ctx))

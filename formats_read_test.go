@@ -36,6 +36,8 @@ import (
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -48,15 +50,6 @@ const (
 		INSERT INTO links VALUES ('x/y', -1, 1.5, x''), ('x%', 10, NULL, x'00ff'), ('x%', 9, -0.0, NULL)`
 	sqlitePragmas = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)"
 )
-
-func contactsOfFormats() encryption.Table {
-	return encryption.Table{Name: "contacts", Columns: []encryption.Column{
-		{Name: "email", Index: []encryption.Index{
-			{Column: "email_index", As: encryption.Email, Bits: 32}, {Column: "email_wide", As: encryption.Exact, Bits: 256},
-		}},
-		{Name: "note", Level: encryption.LevelRow, Text: true, Pad: 64},
-	}}
-}
 
 // cardsOfFormats has what is left of levels and paddings.
 func cardsOfFormats() encryption.Table {
@@ -78,13 +71,13 @@ func filesOfFormats() encryption.Table {
 }
 
 // formatMap is what the desk knows of the database.
-func formatMap() *privacy.Map {
-	columns := []privacy.Column{}
+func formatMap() *datamap.Map {
+	columns := []datamap.Column{}
 	for _, name := range []string{"city", "email", "note", "email_index", "email_wide"} {
-		columns = append(columns, privacy.Column{Name: name, Category: "contact", Purpose: "sales", Basis: "contract", Withhold: "not exported here"})
+		columns = append(columns, datamap.Column{Name: name, Category: "contact", Purpose: "sales", Basis: "contract", Withhold: "not exported here"})
 	}
-	return &privacy.Map{Tenant: formatTenant, Tables: []privacy.Table{{
-		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete, Columns: columns,
+	return &datamap.Map{Tenant: formatTenant, Tables: []datamap.Table{{
+		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete, Columns: columns,
 	}}}
 }
 
@@ -229,13 +222,13 @@ func (in *installation) openDesk(t *testing.T) {
 	require.NoError(t, err)
 	in.public = public
 	database := must(sqlstore.Open(t.Context(), sqlstore.Config{DB: in.db, Map: formatMap()}))(t)
-	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Sealed: true, Erase: in.trail.Eraser()}
-	keys := privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: in.vault.Eraser(), Left: func(ctx context.Context, tenant, person string) (int, error) {
+	openings := datastore.Func{Name: "audit openings", Class: datastore.Deleted, Sealed: true, Erase: in.trail.Eraser()}
+	keys := datastore.Func{Name: "person keys", Class: datastore.Shredded, Erase: in.vault.Eraser(), Remaining: func(ctx context.Context, tenant, person string) (int, error) {
 		left, err := in.vault.WrappedKeys(ctx, tenant, person)
 		return len(left), err
 	}}
 	in.desk = must(privacy.Open(t.Context(), privacy.Config{
-		Map: formatMap(), DB: in.db, Ledger: in.ledger, Stores: []privacy.Store{database, openings.Store(), keys.Store()}, Sign: private,
+		Map: formatMap(), DB: in.db, Ledger: in.ledger, Stores: []datastore.Store{database, openings.Store(), keys.Store()}, Sign: private,
 		Record: in.trail.Recorder("desk"), Prepare: in.trail.Prepare, Delay: -1, Lease: -1, Now: in.now, NotCovered: []string{"mail already sent"},
 		Aliases: func(_ context.Context, _, person string) ([]string, error) {
 			if person == in.erased {

@@ -28,6 +28,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/streams"
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // binary is base64url in what Python has written.
@@ -393,7 +394,7 @@ func (in *installation) verifiesTheCertificate(t *testing.T, out foreign) {
 	c := must(verify(data))(t)
 	require.Equal(t, "erasure/7", c.Name)
 	require.Equal(t, []string{"paper"}, c.NotCovered)
-	require.Equal(t, privacy.Kept, c.Classes[0].Class)
+	require.Equal(t, datastore.Kept, c.Classes[0].Class)
 	require.True(t, c.Concerns(out.Certificate.Salt, formatTenant, out.Certificate.Person))
 	requireRefused(t, out.Certificate.Salt, 7, func(salt []byte) error {
 		return different(c.Concerns(salt, formatTenant, out.Certificate.Person), true, nil)
@@ -484,4 +485,13 @@ func (in *installation) replaysTheLedger(t *testing.T, out foreign) {
 	require.NoError(t, in.desk.Current(ctx))
 	require.Empty(t, must(in.vault.WrappedKeys(ctx, formatTenant, in.second))(t))
 	require.NotEmpty(t, must(in.vault.WrappedKeys(ctx, formatTenant, in.first))(t))
+}
+
+func contactsOfFormats() encryption.Table {
+	return encryption.Table{Name: "contacts", Columns: []encryption.Column{
+		{Name: "email", Index: []encryption.Index{
+			{Column: "email_index", As: encryption.Email, Bits: 32}, {Column: "email_wide", As: encryption.Exact, Bits: 256},
+		}},
+		{Name: "note", Level: encryption.LevelRow, Text: true, Pad: 64},
+	}}
 }

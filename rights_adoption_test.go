@@ -13,7 +13,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/adoption"
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // opensAdoption asks for the stages of a table: that nobody has adopted it is no
@@ -134,11 +134,11 @@ func adoptionOnSQL(t *testing.T, db *sql.DB) {
 	require.NoError(t, adoption.OpenAll(ctx, a, "main", []*phone{row}))
 	require.Equal(t, "0151", row.text)
 
-	store := privacy.Func{Name: "phones", Class: privacy.Deleted, Erase: a.ClearRows, Left: a.RowsLeft}.Store()
-	scope := privacy.Scope{Tenant: "main", Person: "p1"}
-	require.Equal(t, 1, try(store.Left(ctx, scope, nil)))
-	require.NoError(t, store.Erase(ctx, scope))
-	require.Zero(t, try(store.Left(ctx, scope, nil)))
+	store := datastore.Func{Name: "phones", Class: datastore.Deleted, Erase: a.ClearRows, Remaining: a.RowsLeft}.Store()
+	scope := datastore.Scope{Tenant: "main", Person: "p1"}
+	require.Equal(t, 1, try(store.Remaining(ctx, scope, nil)))
+	require.NoError(t, store.Erase(ctx, scope, nil))
+	require.Zero(t, try(store.Remaining(ctx, scope, nil)))
 }
 
 // phone is the row of a contact.

@@ -15,25 +15,27 @@ import (
 
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // opensPrivacy opens what stands on the desk's tables, whatever the tables of
 // the application are.
 func opensPrivacy(ctx context.Context, db *sql.DB) error {
-	_, err := sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: &privacy.Map{Tables: []privacy.Table{{Name: "contacts"}}}})
+	_, err := sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: &datamap.Map{Tables: []datamap.Table{{Name: "contacts"}}}})
 	return err
 }
 
-func mapOfRights() *privacy.Map {
-	return &privacy.Map{Tenant: "main", Tables: []privacy.Table{
+func mapOfRights() *datamap.Map {
+	return &datamap.Map{Tenant: "main", Tables: []datamap.Table{
 		{
-			Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
-			Columns: []privacy.Column{{Name: "city", Category: "contact.city"}},
+			Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
+			Columns: []datamap.Column{{Name: "city", Category: "contact.city"}},
 		},
 		{
-			Name: "talks", Key: []string{"id"}, Erase: privacy.Delete, Joint: &privacy.Joint{Table: "talk_persons", Record: "talk", Person: "person"},
-			Columns: []privacy.Column{{Name: "body", Category: "text"}},
+			Name: "talks", Key: []string{"id"}, Erase: datamap.Delete, Link: &datamap.Link{Table: "talk_persons", Record: "talk", Person: "person"},
+			Columns: []datamap.Column{{Name: "body", Category: "text"}},
 		},
 	}}
 }
@@ -83,7 +85,7 @@ func everyVerbOfPrivacy(t *testing.T) func(ctx context.Context, db *sql.DB) erro
 			return err
 		}
 		desk, err := privacy.Open(ctx, privacy.Config{
-			Map: mapOfRights(), DB: db, Ledger: ledger, Stores: []privacy.Store{store}, Delay: -1, Lease: -1,
+			Map: mapOfRights(), DB: db, Ledger: ledger, Stores: []datastore.Store{store}, Delay: -1, Lease: -1,
 			Sign: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize)),
 		})
 		if err != nil {

@@ -79,12 +79,14 @@ var roomLines = map[string]string{
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 
-	"privacy":                           "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value",
+	"privacy":                           "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value privacy/datamap privacy/datastore",
+	"privacy/datamap":                   "",
+	"privacy/datastore":                 "",
 	"privacy/erasurelog":                "internal/alone internal/canon internal/durable internal/filelock internal/frame",
 	"privacy/erasurelog/erasurelogtest": "privacy/erasurelog",
-	"privacy/privacytest":               "privacy",
+	"privacy/privacytest":               "privacy/datastore",
 	"privacy/sqlledger":                 "privacy/erasurelog internal/sqldb",
-	"privacy/sqlstore":                  "privacy internal/sqldb internal/value",
+	"privacy/sqlstore":                  "privacy privacy/datamap privacy/datastore internal/sqldb internal/value",
 
 	"internal/alone":               "internal/durable internal/frame internal/ids",
 	"internal/canon":               "",
@@ -124,7 +126,10 @@ var forTests = []string{"internal/testdb", "internal/testdb/stranger", "internal
 // seams are the public rooms that a root and its inner rooms stand on, so that
 // whoever implements or calls one does not need the root. They see internal rooms
 // and each other.
-var seams = []string{"audit/auditlog", "audit/capture", "encryption/jobs", "encryption/keycopy", "encryption/keystore", "encryption/primitives", "encryption/sealedvalue", "encryption/streams", "privacy/erasurelog"}
+var seams = []string{
+	"audit/auditlog", "audit/capture", "encryption/jobs", "encryption/keycopy", "encryption/keystore", "encryption/primitives", "encryption/sealedvalue", "encryption/streams",
+	"privacy/datamap", "privacy/datastore", "privacy/erasurelog",
+}
 
 // line is what the line of a folder permits.
 func line(dir string) []string { return strings.Fields(roomLines[dir]) }

@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/internal/alone"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -64,8 +65,8 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 
 		// encryption, audit, accesscontrol -> privacy
 		_ = privacy.LedgerConfig{Digests: vault.LedgerDigests()}
-		_ = privacy.Func{Erase: vault.Eraser()}
-		_ = privacy.Func{Erase: trail.Eraser(), Left: trail.Left, Sealed: true}
+		_ = datastore.Func{Erase: vault.Eraser()}
+		_ = datastore.Func{Erase: trail.Eraser(), Remaining: trail.Left, Sealed: true}
 		_ = privacy.Config{
 			Record: trail.Recorder("desk"), Prepare: trail.Prepare, Note: trail.Noter("desk"), Allow: policy.Allower(who), Aliases: vault.Aliases,
 			Sign: crypto.Signer(ed25519.PrivateKey{}), Ledger: ledger,

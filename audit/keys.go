@@ -28,7 +28,7 @@ type Keys interface {
 // No person has a key of their own here. [Trail.Erase] deletes the openings of
 // a person, and whoever holds the secret and a backup from before still reads
 // them in it: an erasure is final when the last such backup is gone, and until
-// then a certificate must not claim more (privacy.Func.Sealed stays false).
+// then a certificate must not claim more (privacy/datastore.Func.Sealed stays false).
 // Nor can a key be changed alone: who leaked the secret takes another one.
 //
 // To move on to the keys of a vault: stop writing, call [Trail.RunOnce] until

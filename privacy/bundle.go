@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/internal/canon"
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
 // ErrManifest is wrapped by every refusal of [ParseManifest] and [OpenExport].
@@ -52,7 +53,7 @@ const (
 )
 
 // pack makes the inner ZIP. Equal data at an equal time gives equal bytes.
-func pack(m *Map, sheets []*sheet, tenant string, made time.Time) ([]byte, Manifest, error) {
+func pack(m *datamap.Map, sheets []*sheet, tenant string, made time.Time) ([]byte, Manifest, error) {
 	manifest := Manifest{V: 1, Tenant: tenant, Made: stamp(made), Files: []ManifestFile{}, Omissions: []Omission{}}
 	var out bytes.Buffer
 	z := zip.NewWriter(&out)

@@ -13,23 +13,29 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 const canary = "canary.person@example.org"
 
 // talkative is a store whose errors quote values, as database drivers do.
-type talkative struct{ privacy.Store }
+type talkative struct{ datastore.Store }
 
 var errQuoting = errors.New("duplicate key: Key (email)=(" + canary + ") already exists")
 
-func (talkative) Find(context.Context, privacy.Scope) ([]privacy.Row, error) { return nil, errQuoting }
-func (talkative) Erase(context.Context, privacy.Scope) error                 { return errQuoting }
-func (talkative) Left(context.Context, privacy.Scope, []privacy.Row) (int, error) {
+func (talkative) Find(context.Context, datastore.Scope) ([]datastore.Row, error) {
+	return nil, errQuoting
+}
+
+func (talkative) Erase(context.Context, datastore.Scope, []datastore.Row) error { return errQuoting }
+
+func (talkative) Remaining(context.Context, datastore.Scope, []datastore.Row) (int, error) {
 	return 0, errQuoting
 }
 
-func (talkative) Export(context.Context, string, string) iter.Seq2[privacy.Record, error] {
-	return func(yield func(privacy.Record, error) bool) { yield(privacy.Record{}, errQuoting) }
+func (talkative) Export(context.Context, datastore.Scope) iter.Seq2[datastore.Record, error] {
+	return func(yield func(datastore.Record, error) bool) { yield(datastore.Record{}, errQuoting) }
 }
 
 // No error text holds what a store, a key service or the person said.
@@ -96,9 +102,9 @@ func TestErrorsHoldNoPersonalData(t *testing.T) {
 	silent(err)
 }
 
-type eraseTalks struct{ privacy.Store }
+type eraseTalks struct{ datastore.Store }
 
-func (eraseTalks) Erase(context.Context, privacy.Scope) error { return errQuoting }
+func (eraseTalks) Erase(context.Context, datastore.Scope, []datastore.Row) error { return errQuoting }
 
 func TestConfig(t *testing.T) {
 	s := newSystem(t)
@@ -109,9 +115,9 @@ func TestConfig(t *testing.T) {
 		"ledger": func(c *privacy.Config) { c.Ledger = nil },
 		"stores": func(c *privacy.Config) { c.Stores = nil },
 		"twins":  func(c *privacy.Config) { c.Stores = append(c.Stores[:1:1], c.Stores[0]) },
-		"erase":  func(c *privacy.Config) { c.Stores = append(c.Stores[:1:1], privacy.Func{Name: "x"}.Store()) },
+		"erase":  func(c *privacy.Config) { c.Stores = append(c.Stores[:1:1], datastore.Func{Name: "x"}.Store()) },
 		"erase of people": func(c *privacy.Config) {
-			c.Stores = append(c.Stores[:1:1], privacy.Func{Name: "x", People: func(context.Context) iter.Seq2[privacy.Person, error] { return nil }}.Store())
+			c.Stores = append(c.Stores[:1:1], datastore.Func{Name: "x", People: func(context.Context) iter.Seq2[datastore.Person, error] { return nil }}.Store())
 		},
 		"sign": func(c *privacy.Config) { c.Sign = nil },
 		"open": func(c *privacy.Config) { c.Open = nil },
@@ -122,14 +128,14 @@ func TestConfig(t *testing.T) {
 		require.ErrorIs(t, err, privacy.ErrConfig, name)
 	}
 	bad := good
-	bad.Stores = []privacy.Store{nil}
+	bad.Stores = []datastore.Store{nil}
 	_, err := privacy.Open(t.Context(), bad)
 	require.ErrorIs(t, err, privacy.ErrConfig)
 	require.ErrorContains(t, err, "is nil")
 	bad = good
-	bad.Map = &privacy.Map{}
+	bad.Map = &datamap.Map{}
 	_, err = privacy.Open(t.Context(), bad)
-	require.ErrorIs(t, err, privacy.ErrMap)
+	require.ErrorIs(t, err, datamap.ErrMap)
 	s.exec(`DELETE FROM crmguard_schema`)
 	_, err = privacy.Open(t.Context(), good)
 	var old *privacy.ErrSchema
@@ -173,8 +179,8 @@ func TestPeopleOfAFunc(t *testing.T) {
 	key := s.keys.keys[ann]
 	s.erase(ann)
 	s.keys.keys[ann] = key // an old copy of the keys came back
-	s.cfg.Stores[1] = privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: s.keys.erase, Left: s.keys.left, People: func(context.Context) iter.Seq2[privacy.Person, error] {
-		return func(yield func(privacy.Person, error) bool) { yield(privacy.Person{Tenant: "main", ID: ann}, nil) }
+	s.cfg.Stores[1] = datastore.Func{Name: "person keys", Class: datastore.Shredded, Erase: s.keys.erase, Remaining: s.keys.left, People: func(context.Context) iter.Seq2[datastore.Person, error] {
+		return func(yield func(datastore.Person, error) bool) { yield(datastore.Person{Tenant: "main", ID: ann}, nil) }
 	}}.Store()
 	s.reopen()
 	r, err := s.desk.Replay(t.Context())

@@ -19,6 +19,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 const (
@@ -47,11 +48,11 @@ type Certificate struct {
 // CertifiedClass is one line of a certificate: records of one table with one
 // fate under its true name.
 type CertifiedClass struct {
-	Because string `json:"because,omitempty"`
-	Class   Class  `json:"class"`
-	Count   int    `json:"count"`
-	Table   string `json:"table"`
-	Until   string `json:"until,omitempty"` // RFC 3339, of what is kept
+	Because string          `json:"because,omitempty"`
+	Class   datastore.Class `json:"class"`
+	Count   int             `json:"count"`
+	Table   string          `json:"table"`
+	Until   string          `json:"until,omitempty"` // RFC 3339, of what is kept
 }
 
 type statement struct {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 func (s *system) public() ed25519.PublicKey { return s.key.Public().(ed25519.PublicKey) }
@@ -42,8 +43,8 @@ func TestCertificate(t *testing.T) {
 	require.False(t, c.Concerns(o.Salt, "main", newID()))
 	require.False(t, c.Concerns(nil, "main", ann))
 	require.False(t, c.Concerns(make([]byte, 32), "main", ann))
-	require.Contains(t, c.Classes, privacy.CertifiedClass{Table: "contacts", Count: 1, Class: privacy.Deleted})
-	require.Contains(t, c.Classes, privacy.CertifiedClass{Table: "person keys", Count: 1, Class: privacy.Shredded})
+	require.Contains(t, c.Classes, privacy.CertifiedClass{Table: "contacts", Count: 1, Class: datastore.Deleted})
+	require.Contains(t, c.Classes, privacy.CertifiedClass{Table: "person keys", Count: 1, Class: datastore.Shredded})
 
 	digest := base64.RawURLEncoding.EncodeToString(c.Digest)
 	require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM events WHERE id = ? AND action = 'privacy.erase.done' AND attrs LIKE ?`, c.AuditEvent, "%"+digest+"%"),

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // Config ties the desk to the application. Everything marked required is
 // checked by [Open].
 type Config struct {
 	// Map is the data map. Required.
-	Map *Map
+	Map *datamap.Map
 	// DB is the application's database, which holds the desk's tables: plans
 	// and the high-water mark. SQLite, PostgreSQL, MariaDB or MySQL, through any
 	// driver. Required.
@@ -28,7 +30,7 @@ type Config struct {
 	Ledger *Ledger
 	// Stores are erased in this order: the database before the person keys, so
 	// that joint records can still be opened while they are redacted. Required.
-	Stores []Store
+	Stores []datastore.Store
 	// Sign signs certificates; an Ed25519 key (a KMS fits). Required.
 	Sign crypto.Signer
 	// Record writes an audit event in the desk's transaction; nil: no trail.
@@ -37,7 +39,7 @@ type Config struct {
 	// Its attributes are id (a fresh UUIDv7, which the certificate names), object
 	// ("plan/<id>"), reason, outcome, digest (of a certificate or an export, or
 	// the ledger's head) and count; never the person.
-	Record func(ctx context.Context, tx Tx, tenant, action string, attrs ...slog.Attr) error
+	Record func(ctx context.Context, tx datastore.Tx, tenant, action string, attrs ...slog.Attr) error
 	// Prepare is called before each transaction in which Record is, and never within
 	// one: a trail that needs keys for its events fetches them here. Of package audit:
 	// trail.Prepare. nil: nothing to prepare.
@@ -155,12 +157,12 @@ func (c *Config) validate() error {
 		if s.Name() == "" || names[s.Name()] {
 			return bad("stores need different names")
 		}
-		if f, ok := asFunc(s); ok && f.Erase == nil {
+		if f, ok := datastore.AsFunc(s); ok && f.Erase == nil {
 			return bad("store " + s.Name() + " has no Erase")
 		}
 		names[s.Name()] = true
 	}
-	if c.Map.shreds() && !c.mayDestroyKeys() {
+	if c.Map.Shreds() && !c.mayDestroyKeys() {
 		return bad("the map shreds, and no store destroys the key of the person: hand in a Func of class Shredded, or delete or redact instead")
 	}
 	if c.Open == nil && c.needsOpen() {
@@ -174,10 +176,10 @@ func (c *Config) validate() error {
 func (c *Config) mayDestroyKeys() bool {
 	unknown := 0
 	for _, s := range c.Stores {
-		switch f, ok := asFunc(s); {
+		switch f, ok := datastore.AsFunc(s); {
 		case !ok:
 			unknown++
-		case f.Class == Shredded:
+		case f.Class == datastore.Shredded:
 			return true
 		}
 	}

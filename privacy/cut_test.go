@@ -12,6 +12,7 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -47,7 +48,7 @@ func (s *system) deskOver(db *sql.DB) *privacy.Desk {
 	store, err := sqlstore.Open(s.t.Context(), sqlstore.Config{Name: "crm", DB: db, Map: s.cfg.Map, Redact: s.redact, EraseOwner: s.keys.erase})
 	require.NoError(s.t, err)
 	cfg := s.cfg
-	cfg.DB, cfg.Stores = db, []privacy.Store{store, s.cfg.Stores[1]}
+	cfg.DB, cfg.Stores = db, []datastore.Store{store, s.cfg.Stores[1]}
 	desk, err := privacy.Open(s.t.Context(), cfg)
 	require.NoError(s.t, err)
 	return desk

@@ -18,6 +18,7 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -99,8 +100,8 @@ func TestErasuresThatEndAtOnceRaiseTheMark(t *testing.T) {
 		var erased sync.WaitGroup
 		var once sync.Map
 		var down atomic.Bool
-		s.cfg.Stores = append(s.cfg.Stores, privacy.Func{
-			Name: "last", Class: privacy.Deleted,
+		s.cfg.Stores = append(s.cfg.Stores, datastore.Func{
+			Name: "last", Class: datastore.Deleted,
 			Erase: func(_ context.Context, _, person string) error { // all come to their ends together
 				if down.Load() {
 					return errBlown
@@ -178,7 +179,7 @@ func TestTheLastTwoOfAJointRecordErasedAtOnce(t *testing.T) {
 			store, err := sqlstore.Open(t.Context(), sqlstore.Config{
 				DB: s.db, Map: s.cfg.Map, EraseOwner: s.keys.erase,
 				Redact: func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
-					return sqlstore.Redaction{Apply: func(context.Context, privacy.Tx) error {
+					return sqlstore.Redaction{Apply: func(context.Context, datastore.Tx) error {
 						inside <- true
 						time.Sleep(200 * time.Millisecond) // long enough for the other to come to the same place
 						return nil
@@ -187,7 +188,7 @@ func TestTheLastTwoOfAJointRecordErasedAtOnce(t *testing.T) {
 			})
 			require.NoError(t, err)
 			erase := func(person string) {
-				faults <- store.Erase(t.Context(), privacy.Scope{Tenant: "main", Person: person, Now: s.now})
+				faults <- store.Erase(t.Context(), datastore.Scope{Tenant: "main", Person: person, Now: s.now}, nil)
 			}
 			go erase(ann)
 			<-inside

@@ -15,6 +15,7 @@ import (
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // Desk is where requests of persons are answered: find, export, erase, and
@@ -46,7 +47,7 @@ type StoreError struct {
 // Error names store and operation.
 func (e *StoreError) Error() string {
 	switch {
-	case errors.Is(e.Err, ErrLater):
+	case errors.Is(e.Err, datastore.ErrLater):
 		return "privacy: store " + e.Store + ": " + e.Op + ": not finished yet"
 	case errors.Is(e.Err, context.Canceled), errors.Is(e.Err, context.DeadlineExceeded):
 		return "privacy: store " + e.Store + ": " + e.Op + ": stopped"
@@ -187,7 +188,7 @@ func (d *Desk) persons(ctx context.Context, tenant, person string) ([]string, er
 
 // Find locates everything about the person and those merged into it, in every
 // store: keys and what an erasure would do, never values.
-func (d *Desk) Find(ctx context.Context, tenant, person string) ([]Row, error) {
+func (d *Desk) Find(ctx context.Context, tenant, person string) ([]datastore.Row, error) {
 	if err := errors.Join(validID("tenant", tenant), validPerson(person)); err != nil {
 		return nil, err
 	}
@@ -195,11 +196,11 @@ func (d *Desk) Find(ctx context.Context, tenant, person string) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.find(ctx, Scope{Tenant: tenant, Now: d.now()}, persons)
+	return d.find(ctx, datastore.Scope{Tenant: tenant, Now: d.now()}, persons)
 }
 
-func (d *Desk) find(ctx context.Context, scope Scope, persons []string) ([]Row, error) {
-	var all []Row
+func (d *Desk) find(ctx context.Context, scope datastore.Scope, persons []string) ([]datastore.Row, error) {
+	var all []datastore.Row
 	for _, store := range d.cfg.Stores {
 		for _, person := range persons {
 			scope.Person = person
@@ -218,17 +219,17 @@ func (d *Desk) find(ctx context.Context, scope Scope, persons []string) ([]Row, 
 
 // Count says how many records of one table have one fate.
 type Count struct {
-	Store   string    `json:"store"`
-	Table   string    `json:"table"`
-	Class   Class     `json:"class"`
-	Rows    int       `json:"rows"`
-	Until   time.Time `json:"until,omitzero"`
-	Because string    `json:"because,omitempty"`
+	Store   string          `json:"store"`
+	Table   string          `json:"table"`
+	Class   datastore.Class `json:"class"`
+	Rows    int             `json:"rows"`
+	Until   time.Time       `json:"until,omitzero"`
+	Because string          `json:"because,omitempty"`
 }
 
 // Sum counts rows by store, table, class, date and obligation, in order of
 // their names.
-func Sum(rows []Row) []Count {
+func Sum(rows []datastore.Row) []Count {
 	counts := map[Count]int{}
 	for _, r := range rows {
 		counts[Count{Store: r.Store, Table: r.Table, Class: r.Class, Until: r.Until, Because: r.Because}] += max(1, r.Count)

@@ -4,16 +4,16 @@
 // The first lines; must and check stand for what is done about an error, and
 // the example FirstLines has what stands around them:
 //
-//	dataMap := &privacy.Map{Tenant: "main", Tables: []privacy.Table{{
-//		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
-//		Columns: []privacy.Column{{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
+//	dataMap := &datamap.Map{Tenant: "main", Tables: []datamap.Table{{
+//		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
+//		Columns: []datamap.Column{{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
 //	}}}
 //	check(privacy.Install(ctx, db))
 //	ledger := must(privacy.NewLedger(privacy.LedgerConfig{Dir: outside, Digests: must(privacy.KeysFile(secret))}))
 //	check(ledger.Create(ctx)) // once in the life of the system
 //	desk := must(privacy.Open(ctx, privacy.Config{
 //		Map: dataMap, DB: db, Ledger: ledger, Sign: certKey,
-//		Stores: []privacy.Store{must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))},
+//		Stores: []datastore.Store{must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))},
 //	}))
 //	check(desk.Current(ctx)) // at every start, before serving
 //	bundle := must(desk.Export(ctx, "main", person, recipient))

@@ -13,14 +13,16 @@ import (
 	"filippo.io/age"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // exampleMap says that contacts lead to persons and go with them.
-func exampleMap() *privacy.Map {
-	return &privacy.Map{Tenant: "main", Tables: []privacy.Table{{
-		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
-		Columns: []privacy.Column{
+func exampleMap() *datamap.Map {
+	return &datamap.Map{Tenant: "main", Tables: []datamap.Table{{
+		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
+		Columns: []datamap.Column{
 			{Name: "name", Category: "contact.name", Purpose: "sales", Basis: "contract"},
 			{Name: "country", Category: "contact.country", Shared: true},
 		},
@@ -64,7 +66,7 @@ func exampleDesk(ctx context.Context, dir string, now *time.Time) (*privacy.Desk
 	seed := sha256.Sum256([]byte("example"))
 	key := ed25519.NewKeyFromSeed(seed[:])
 	desk, err := privacy.Open(ctx, privacy.Config{
-		Map: exampleMap(), DB: db, Ledger: ledger, Stores: []privacy.Store{store}, Sign: key,
+		Map: exampleMap(), DB: db, Ledger: ledger, Stores: []datastore.Store{store}, Sign: key,
 		NotCovered: []string{"mail already sent"}, Now: func() time.Time { return *now },
 	})
 	return desk, key.Public().(ed25519.PublicKey), err
@@ -198,5 +200,5 @@ func ExampleMap_Validate() {
 	fmt.Println(m.Validate())
 	// Output:
 	// <nil>
-	// privacy: data map: table contacts: column name holds personal data, but no person reaches the table
+	// datamap: not a true map: table contacts: column name holds personal data, but no person reaches the table
 }

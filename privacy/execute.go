@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/google/uuid"
 )
 
@@ -25,10 +26,10 @@ const (
 
 // StoreOutcome is what one store answered.
 type StoreOutcome struct {
-	Store   string `json:"store"`
-	Left    int    `json:"left"`              // found by keys or by a fresh search after erasing
-	Missing []Row  `json:"missing,omitempty"` // should have been kept and are gone: bring them back and execute again, or plan anew
-	Err     error  `json:"-"`                 // *StoreError, nil where the store answered
+	Store   string          `json:"store"`
+	Left    int             `json:"left"`              // found by keys or by a fresh search after erasing
+	Missing []datastore.Row `json:"missing,omitempty"` // should have been kept and are gone: bring them back and execute again, or plan anew
+	Err     error           `json:"-"`                 // *StoreError, nil where the store answered
 }
 
 // Outcome is what became of an execution.
@@ -152,7 +153,9 @@ func (x *execution) intend(ctx context.Context) error {
 
 func (x *execution) persons() []string { return append([]string{x.plan.Person}, x.plan.Aliases...) }
 
-func (x *execution) scope() Scope { return Scope{Tenant: x.plan.Tenant, Now: x.d.now()} }
+func (x *execution) scope() datastore.Scope {
+	return datastore.Scope{Tenant: x.plan.Tenant, Now: x.d.now()}
+}
 
 // unchanged compares the plan with a fresh search.
 func (x *execution) unchanged(ctx context.Context) error {
@@ -221,7 +224,7 @@ func (x *execution) intent(ctx context.Context, now time.Time) (entry, error) {
 		e.Aliases = append(e.Aliases, digest)
 	}
 	for _, r := range x.plan.rows {
-		if r.Key == "" || (!r.Joint && !r.Created.IsZero() && r.Created.Before(now)) {
+		if r.Key == "" || (!r.Others && !r.Created.IsZero() && r.Created.Before(now)) {
 			continue
 		}
 		digest, err := one(refInput(x.plan.Tenant, r.Table, r.Key))
@@ -249,7 +252,7 @@ func (x *execution) follow(op, cert string) entry {
 
 // erase asks every store to erase, then reads every store back.
 func (x *execution) erase(ctx context.Context) error {
-	failed := x.d.eraseAll(ctx, x.scope(), x.persons())
+	failed := x.d.eraseAll(ctx, x.scope(), x.persons(), x.plan.rows)
 	for _, store := range x.d.cfg.Stores {
 		o := StoreOutcome{Store: store.Name(), Err: failed[store.Name()]}
 		var left, kept error
@@ -263,16 +266,17 @@ func (x *execution) erase(ctx context.Context) error {
 
 // eraseAll erases the persons in every store and flushes it. One store that
 // fails does not keep the others from erasing.
-func (d *Desk) eraseAll(ctx context.Context, scope Scope, persons []string) map[string]error {
+func (d *Desk) eraseAll(ctx context.Context, scope datastore.Scope, persons []string, found []datastore.Row) map[string]error {
 	failed := map[string]error{}
 	for _, store := range d.cfg.Stores {
+		own := rowsOf(found, store)
 		for _, person := range persons {
 			scope.Person = person
-			if err := store.Erase(ctx, scope); err != nil {
+			if err := store.Erase(ctx, scope, own); err != nil {
 				failed[store.Name()] = &StoreError{store.Name(), "erase", err}
 			}
 		}
-		if f, ok := store.(Flusher); ok && failed[store.Name()] == nil {
+		if f, ok := store.(datastore.Flusher); ok && failed[store.Name()] == nil {
 			if err := f.Flush(ctx); err != nil {
 				failed[store.Name()] = &StoreError{store.Name(), "flush", err}
 			}
@@ -281,21 +285,26 @@ func (d *Desk) eraseAll(ctx context.Context, scope Scope, persons []string) map[
 	return failed
 }
 
-// left reads one store back, by the keys found before and by a fresh search.
-func (d *Desk) left(ctx context.Context, store Store, scope Scope, persons []string, found []Row) (int, error) {
-	var own []Row
-	for _, r := range found {
+// rowsOf are those of the rows that stand in a store.
+func rowsOf(rows []datastore.Row, store datastore.Store) (own []datastore.Row) {
+	for _, r := range rows {
 		if r.Store == store.Name() {
 			own = append(own, r)
 		}
 	}
+	return own
+}
+
+// left reads one store back, by the keys found before and by a fresh search.
+func (d *Desk) left(ctx context.Context, store datastore.Store, scope datastore.Scope, persons []string, found []datastore.Row) (int, error) {
+	own := rowsOf(found, store)
 	total := 0
 	for i, person := range persons {
 		scope.Person = person
 		if i > 0 {
 			own = nil // the keys are asked for once
 		}
-		n, err := store.Left(ctx, scope, own)
+		n, err := store.Remaining(ctx, scope, own)
 		if err != nil {
 			return total, &StoreError{store.Name(), "left", err}
 		}
@@ -309,7 +318,7 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 	later := false
 	for _, s := range x.outcome.Stores {
 		switch {
-		case s.Left > 0, len(s.Missing) > 0, s.Err != nil && !errors.Is(s.Err, ErrLater):
+		case s.Left > 0, len(s.Missing) > 0, s.Err != nil && !errors.Is(s.Err, datastore.ErrLater):
 			return x.partial(ctx)
 		case s.Err != nil:
 			later = true
@@ -457,7 +466,7 @@ func (x *execution) done(ctx context.Context, unreadable time.Time) (Outcome, er
 // (a write-ahead log). Where readers are in the way, the next one does it.
 func (d *Desk) flush(ctx context.Context) {
 	for _, store := range d.cfg.Stores {
-		if f, ok := store.(Flusher); ok && f.Flush(ctx) != nil {
+		if f, ok := store.(datastore.Flusher); ok && f.Flush(ctx) != nil {
 			d.observe(ctx, "privacy.unflushed", 1, slog.String("store", store.Name()))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 func TestAnErasureFromPlanToCertificate(t *testing.T) {
@@ -46,15 +47,15 @@ func TestAnErasureFromPlanToCertificate(t *testing.T) {
 	}
 	require.Equal(t, 1, live, "the old owner of the joint record is destroyed")
 
-	classes := map[privacy.Class]int{}
+	classes := map[datastore.Class]int{}
 	for _, c := range o.Counts {
 		classes[c.Class] += c.Rows
-		if c.Class == privacy.Kept {
+		if c.Class == datastore.Kept {
 			require.Equal(t, "DE-HGB-257", c.Because)
 			require.False(t, c.Until.IsZero())
 		}
 	}
-	require.Equal(t, map[privacy.Class]int{privacy.Deleted: 4, privacy.Redacted: 1, privacy.Kept: 1, privacy.Shredded: 1}, classes)
+	require.Equal(t, map[datastore.Class]int{datastore.Deleted: 4, datastore.Redacted: 1, datastore.Kept: 1, datastore.Shredded: 1}, classes)
 
 	again, err := s.desk.Execute(t.Context(), o.Plan)
 	require.NoError(t, err)
@@ -213,13 +214,13 @@ func TestADatabaseThatErasesNothingMakesItPartial(t *testing.T) {
 }
 
 // lazy says that it erased.
-type lazy struct{ privacy.Store }
+type lazy struct{ datastore.Store }
 
-func (lazy) Erase(context.Context, privacy.Scope) error { return nil }
+func (lazy) Erase(context.Context, datastore.Scope, []datastore.Row) error { return nil }
 
 func TestAStoreThatCannotBeReadBackIsOnTheCertificate(t *testing.T) {
 	s := newSystem(t)
-	s.cfg.Stores = append(s.cfg.Stores, privacy.Func{Name: "cache", Class: privacy.Deleted, Erase: s.keys.erase}.Store())
+	s.cfg.Stores = append(s.cfg.Stores, datastore.Func{Name: "cache", Class: datastore.Deleted, Erase: s.keys.erase}.Store())
 	s.reopen()
 	o := s.erase(s.contact("ann@a.example"))
 	c, err := privacy.VerifyCertificate(t.Context(), o.Certificate, s.public())
@@ -231,9 +232,9 @@ func TestAStoreThatAnswersLaterMakesItWait(t *testing.T) {
 	s := newSystem(t)
 	p := s.approved(s.contact("ann@a.example"))
 	busy := true
-	s.cfg.Stores = append(s.cfg.Stores, privacy.Func{Name: "crm at the agency", Erase: func(context.Context, string, string) error {
+	s.cfg.Stores = append(s.cfg.Stores, datastore.Func{Name: "crm at the agency", Erase: func(context.Context, string, string) error {
 		if busy {
-			return privacy.ErrLater
+			return datastore.ErrLater
 		}
 		return nil
 	}}.Store())
@@ -241,7 +242,7 @@ func TestAStoreThatAnswersLaterMakesItWait(t *testing.T) {
 	o, err := s.desk.Execute(t.Context(), p.ID)
 	require.NoError(t, err)
 	require.Equal(t, privacy.Waiting, o.State)
-	require.ErrorIs(t, o.Stores[2].Err, privacy.ErrLater)
+	require.ErrorIs(t, o.Stores[2].Err, datastore.ErrLater)
 	busy = false
 	_, err = s.desk.Execute(t.Context(), p.ID)
 	require.NoError(t, err)

@@ -18,6 +18,8 @@ import (
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/value"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // ErrRecipient says that the recipient is no age X25519 recipient. A secret
@@ -123,7 +125,7 @@ func (d *Desk) collect(ctx context.Context, tenant, person string) ([]*sheet, er
 	sheets := map[string]*sheet{}
 	for _, store := range d.cfg.Stores {
 		for _, p := range persons {
-			for record, err := range store.Export(ctx, tenant, p) {
+			for record, err := range store.Export(ctx, datastore.Scope{Tenant: tenant, Person: p}) {
 				if err != nil {
 					return nil, &StoreError{store.Name(), "export", err}
 				}
@@ -142,8 +144,8 @@ func (d *Desk) collect(ctx context.Context, tenant, person string) ([]*sheet, er
 	return list, nil
 }
 
-func (d *Desk) add(ctx context.Context, sheets map[string]*sheet, tenant, person string, r Record) error {
-	if !tableName.MatchString(r.Table) {
+func (d *Desk) add(ctx context.Context, sheets map[string]*sheet, tenant, person string, r datastore.Record) error {
+	if !datamap.IsTableName(r.Table) {
 		return errors.New("a table name that cannot be a file name")
 	}
 	s := sheets[r.Table]
@@ -199,7 +201,7 @@ func extension(name string) string {
 }
 
 // value opens a sealed field and makes it JSON.
-func (d *Desk) value(ctx context.Context, tenant, person string, r Record, f Field) (any, error) {
+func (d *Desk) value(ctx context.Context, tenant, person string, r datastore.Record, f datastore.Field) (any, error) {
 	read, err := value.Scanned(f.Value)
 	if err != nil && f.Sealed {
 		return nil, value.In(r.Table+"."+f.Name, err)

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 func identity(t *testing.T) *age.X25519Identity {
@@ -138,7 +139,7 @@ func TestOtherPersonsAreLeftOut(t *testing.T) {
 	s.activity("secret of bob", ann, bob)
 	s.activity("ann alone", ann)
 	m := dataMap()
-	m.Tables[5].Columns[0].Joint = false
+	m.Tables[5].Columns[0].Everyone = false
 	s.openWith(m)
 	id := identity(t)
 	b, err := s.desk.Export(t.Context(), "main", ann, id.Recipient().String())
@@ -152,13 +153,13 @@ func TestOtherPersonsAreLeftOut(t *testing.T) {
 func TestExportOfFiles(t *testing.T) {
 	s := newSystem(t)
 	ann := s.contact("ann@a.example")
-	s.cfg.Stores = append(s.cfg.Stores, privacy.Func{
-		Name: "attachments", Class: privacy.Deleted, Erase: s.keys.erase,
-		Export: func(context.Context, string, string) iter.Seq2[privacy.Record, error] {
-			return func(yield func(privacy.Record, error) bool) {
-				yield(privacy.Record{Table: "attachments", Key: "1", Fields: []privacy.Field{
+	s.cfg.Stores = append(s.cfg.Stores, datastore.Func{
+		Name: "attachments", Class: datastore.Deleted, Erase: s.keys.erase,
+		Export: func(context.Context, string, string) iter.Seq2[datastore.Record, error] {
+			return func(yield func(datastore.Record, error) bool) {
+				yield(datastore.Record{Table: "attachments", Key: "1", Fields: []datastore.Field{
 					{Name: "n", Value: int64(1) << 60}, {Name: "bytes", Value: []byte{0xff}}, {Name: "text", Value: "\xff"}, {Name: "t", Value: s.now}, {Name: "list", Value: []string{"a"}},
-				}, Files: []privacy.File{
+				}, Files: []datastore.File{
 					{Name: "../../etc/passwd", Data: []byte("one")}, {Name: "cv.PDF", Data: []byte("two")}, {Name: "x.<script>", Data: nil},
 				}}, nil)
 			}

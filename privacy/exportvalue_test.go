@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/internal/value"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 type stage string
@@ -59,15 +60,15 @@ func TestAnExportShowsTheValueNotItsGoType(t *testing.T) {
 func TestASealedNullIsNotOpened(t *testing.T) {
 	desk := &Desk{} // without Open
 	for _, null := range []any{nil, (*string)(nil), sql.NullString{String: "left"}, sql.Null[[]byte]{V: []byte("left")}, sql.RawBytes(nil)} {
-		shown, err := desk.value(t.Context(), "main", "p1", Record{Table: "contacts"}, Field{Name: "email", Value: null, Sealed: true})
+		shown, err := desk.value(t.Context(), "main", "p1", datastore.Record{Table: "contacts"}, datastore.Field{Name: "email", Value: null, Sealed: true})
 		require.NoError(t, err)
 		require.Nil(t, shown)
 	}
 	for _, bad := range []any{7, "sealed", make(chan int)} {
-		_, err := desk.value(t.Context(), "main", "p1", Record{Table: "contacts"}, Field{Name: "email", Value: bad, Sealed: true})
+		_, err := desk.value(t.Context(), "main", "p1", datastore.Record{Table: "contacts"}, datastore.Field{Name: "email", Value: bad, Sealed: true})
 		require.Error(t, err)
 	}
-	_, err := desk.value(t.Context(), "main", "p1", Record{Table: "contacts"}, Field{Name: "email", Value: make(chan int), Sealed: true})
+	_, err := desk.value(t.Context(), "main", "p1", datastore.Record{Table: "contacts"}, datastore.Field{Name: "email", Value: make(chan int), Sealed: true})
 	var named *value.Error
 	require.ErrorAs(t, err, &named)
 	require.Equal(t, "contacts.email", named.Field)

@@ -13,6 +13,8 @@ import (
 	"filippo.io/age"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -42,16 +44,16 @@ func Example_firstLines() {
 	check(err)
 	recipient := must(age.GenerateX25519Identity()).Recipient().String() // the person's own
 
-	dataMap := &privacy.Map{Tenant: "main", Tables: []privacy.Table{{
-		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
-		Columns: []privacy.Column{{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
+	dataMap := &datamap.Map{Tenant: "main", Tables: []datamap.Table{{
+		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
+		Columns: []datamap.Column{{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
 	}}}
 	check(privacy.Install(ctx, db))
 	ledger := must(privacy.NewLedger(privacy.LedgerConfig{Dir: outside, Digests: must(privacy.KeysFile(secret))}))
 	check(ledger.Create(ctx)) // once in the life of the system
 	desk := must(privacy.Open(ctx, privacy.Config{
 		Map: dataMap, DB: db, Ledger: ledger, Sign: certKey,
-		Stores: []privacy.Store{must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))},
+		Stores: []datastore.Store{must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))},
 	}))
 	check(desk.Current(ctx)) // at every start, before serving
 	bundle := must(desk.Export(ctx, "main", person, recipient))

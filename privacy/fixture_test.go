@@ -27,6 +27,8 @@ import (
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -137,13 +139,13 @@ CREATE INDEX activity_persons_person ON activity_persons (person);
 CREATE TABLE events (id TEXT, tenant TEXT, action TEXT, attrs TEXT) STRICT;
 `
 
-func dataMap() *privacy.Map {
-	return &privacy.Map{Tenant: "main", Tables: []privacy.Table{
-		{Name: "accounts", Key: []string{"id"}, Columns: []privacy.Column{{Name: "name"}}},
-		{Name: "events", Columns: []privacy.Column{{Name: "id"}, {Name: "tenant"}, {Name: "action"}, {Name: "attrs"}}},
+func dataMap() *datamap.Map {
+	return &datamap.Map{Tenant: "main", Tables: []datamap.Table{
+		{Name: "accounts", Key: []string{"id"}, Columns: []datamap.Column{{Name: "name"}}},
+		{Name: "events", Columns: []datamap.Column{{Name: "id"}, {Name: "tenant"}, {Name: "action"}, {Name: "attrs"}}},
 		{
-			Name: "contacts", Schema: "contact/3", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
-			Columns: []privacy.Column{
+			Name: "contacts", Schema: "contact/3", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
+			Columns: []datamap.Column{
 				{Name: "country", Category: "contact.country", Shared: true},
 				{Name: "account_id", Shared: true},
 				{Name: "email", Category: "contact.email", Purpose: "sales", Basis: "contract", Sealed: true},
@@ -151,23 +153,23 @@ func dataMap() *privacy.Map {
 			},
 		},
 		{
-			Name: "notes", Key: []string{"id"}, Ref: &privacy.Ref{Column: "contact_id", Table: "contacts"}, Erase: privacy.Delete,
-			Columns: []privacy.Column{{Name: "body", Category: "text", Sealed: true}},
+			Name: "notes", Key: []string{"id"}, Ref: &datamap.Ref{Column: "contact_id", Table: "contacts"}, Erase: datamap.Delete,
+			Columns: []datamap.Column{{Name: "body", Category: "text", Sealed: true}},
 		},
 		{
-			Name: "invoices", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
-			Keep: &privacy.Keep{Because: "DE-HGB-257", From: "issued", Years: 10},
-			Columns: []privacy.Column{
-				{Name: "person", Category: "id", Erase: privacy.Retain},
-				{Name: "name", Category: "name", Erase: privacy.Retain},
-				{Name: "phone", Category: "phone", Erase: privacy.Null},
+			Name: "invoices", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
+			Keep: &datamap.Keep{Because: "DE-HGB-257", From: "issued", Years: 10},
+			Columns: []datamap.Column{
+				{Name: "person", Category: "id", Erase: datamap.Retain},
+				{Name: "name", Category: "name", Erase: datamap.Retain},
+				{Name: "phone", Category: "phone", Erase: datamap.Null},
 				{Name: "amount"},
 			},
 		},
 		{
-			Name: "activities", Key: []string{"id"}, Erase: privacy.Delete,
-			Joint:   &privacy.Joint{Table: "activity_persons", Record: "activity_id", Person: "person", Owner: "owner"},
-			Columns: []privacy.Column{{Name: "body", Category: "text", Sealed: true, Joint: true}},
+			Name: "activities", Key: []string{"id"}, Erase: datamap.Delete,
+			Link:    &datamap.Link{Table: "activity_persons", Record: "activity_id", Person: "person", Owner: "owner"},
+			Columns: []datamap.Column{{Name: "body", Category: "text", Sealed: true, Everyone: true}},
 		},
 	}}
 }
@@ -240,7 +242,7 @@ func (s *system) ledgerDir() string { return filepath.Join(s.dir, "ledger") }
 // open builds store, ledger and desk anew, as a restarted process would.
 func (s *system) open() { s.openWith(dataMap()) }
 
-func (s *system) openWith(m *privacy.Map) {
+func (s *system) openWith(m *datamap.Map) {
 	t := s.t
 	var err error
 	digests := digestsOf(s.roots...)
@@ -259,7 +261,7 @@ func (s *system) openWith(m *privacy.Map) {
 	require.NoError(t, err)
 	s.cfg = privacy.Config{
 		Map: m, DB: s.db, Ledger: s.ledger,
-		Stores: []privacy.Store{fused{store, s.fuse}, privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: s.eraseKeys, Left: s.keys.left}.Store()},
+		Stores: []datastore.Store{fused{store, s.fuse}, datastore.Func{Name: "person keys", Class: datastore.Shredded, Erase: s.eraseKeys, Remaining: s.keys.left}.Store()},
 		Sign:   s.key, Record: s.record, Now: func() time.Time { return s.now },
 		Note: func(ctx context.Context, tenant, action string, attrs ...slog.Attr) error {
 			return s.record(ctx, s.db, tenant, action, attrs...)
@@ -286,7 +288,7 @@ func (s *system) eraseKeys(ctx context.Context, tenant, person string) error {
 	return s.keys.erase(ctx, tenant, person)
 }
 
-func (s *system) record(ctx context.Context, tx privacy.Tx, tenant, action string, attrs ...slog.Attr) error {
+func (s *system) record(ctx context.Context, tx datastore.Tx, tenant, action string, attrs ...slog.Attr) error {
 	if err := s.fuse.blow(); err != nil {
 		return err
 	}
@@ -318,10 +320,10 @@ func (s *system) redact(_ context.Context, r sqlstore.JointRow) (sqlstore.Redact
 	if err != nil {
 		text = "[unreadable since a redaction]"
 	}
-	text = strings.ReplaceAll(text, r.Person, privacy.RedactedText)
+	text = strings.ReplaceAll(text, r.Person, datamap.RedactedText)
 	owner := "r:" + uuid.NewString()
 	sealed := s.keys.seal(s.t, owner, text)
-	return sqlstore.Redaction{Retire: []string{r.Owner}, Apply: func(ctx context.Context, tx privacy.Tx) error {
+	return sqlstore.Redaction{Retire: []string{r.Owner}, Apply: func(ctx context.Context, tx datastore.Tx) error {
 		_, err := tx.ExecContext(ctx, s.on.Bind(`UPDATE activities SET owner = ?, body = ? WHERE id = ?`), owner, sealed, r.Key)
 		return err
 	}}, nil
@@ -333,25 +335,25 @@ type fused struct {
 	fuse *fuse
 }
 
-func (f fused) Find(ctx context.Context, scope privacy.Scope) ([]privacy.Row, error) {
+func (f fused) Find(ctx context.Context, scope datastore.Scope) ([]datastore.Row, error) {
 	if err := f.fuse.blow(); err != nil {
 		return nil, err
 	}
 	return f.Store.Find(ctx, scope)
 }
 
-func (f fused) Erase(ctx context.Context, scope privacy.Scope) error {
+func (f fused) Erase(ctx context.Context, scope datastore.Scope, found []datastore.Row) error {
 	if err := f.fuse.blow(); err != nil {
 		return err
 	}
-	return errors.Join(f.Store.Erase(ctx, scope), f.fuse.blow())
+	return errors.Join(f.Store.Erase(ctx, scope, found), f.fuse.blow())
 }
 
-func (f fused) Left(ctx context.Context, scope privacy.Scope, found []privacy.Row) (int, error) {
+func (f fused) Remaining(ctx context.Context, scope datastore.Scope, found []datastore.Row) (int, error) {
 	if err := f.fuse.blow(); err != nil {
 		return 0, err
 	}
-	return f.Store.Left(ctx, scope, found)
+	return f.Store.Remaining(ctx, scope, found)
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -4,21 +4,15 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
-// Keeper is an optional method of a [Store] that keeps rows: which of them are
-// not there, by their keys. Where a store has it, an outcome is Done only when
-// everything is there that its certificate calls kept; where it has not, the
-// certificate says so.
-type Keeper interface {
-	Missing(ctx context.Context, scope Scope, rows []Row) ([]Row, error)
-}
-
 // kept lists the rows of a store that the plan keeps.
-func (p *Plan) kept(store string) []Row {
-	var rows []Row
+func (p *Plan) kept(store string) []datastore.Row {
+	var rows []datastore.Row
 	for _, r := range p.rows {
-		if r.Store == store && r.Class == Kept && r.Key != "" {
+		if r.Store == store && r.Class == datastore.Kept && r.Key != "" {
 			rows = append(rows, r)
 		}
 	}
@@ -28,9 +22,9 @@ func (p *Plan) kept(store string) []Row {
 // missing lists the rows that should have been kept and are gone. Those whose
 // obligation has ended since the plan was made were erased with the rest: the
 // outcome counts them as gone, or as what the store says of them now.
-func (x *execution) missing(ctx context.Context, store Store) ([]Row, error) {
+func (x *execution) missing(ctx context.Context, store datastore.Store) ([]datastore.Row, error) {
 	kept := x.plan.kept(store.Name())
-	keeper, ok := store.(Keeper)
+	keeper, ok := store.(datastore.Keeper)
 	if len(kept) == 0 || !ok {
 		return nil, nil
 	}
@@ -38,7 +32,7 @@ func (x *execution) missing(ctx context.Context, store Store) ([]Row, error) {
 	if err != nil {
 		return nil, &StoreError{store.Name(), "missing", err}
 	}
-	var lost []Row
+	var lost []datastore.Row
 	now := x.d.now()
 	for _, row := range gone {
 		if row.Until.IsZero() || row.Until.After(now) {
@@ -47,7 +41,7 @@ func (x *execution) missing(ctx context.Context, store Store) ([]Row, error) {
 		}
 		for i, r := range x.plan.rows {
 			if r == row {
-				x.plan.rows[i] = Row{Store: r.Store, Table: r.Table, Key: r.Key, Created: r.Created, Class: Deleted}
+				x.plan.rows[i] = datastore.Row{Store: r.Store, Table: r.Table, Key: r.Key, Created: r.Created, Class: datastore.Deleted}
 			}
 		}
 	}
@@ -61,9 +55,9 @@ func (x *execution) missing(ctx context.Context, store Store) ([]Row, error) {
 
 // ended asks the store anew about rows that are there and whose obligation
 // has ended since the plan was made: kept is not what happened to them.
-func (x *execution) ended(ctx context.Context, store Store, now time.Time) error {
-	over := func(r Row) bool {
-		return r.Store == store.Name() && r.Class == Kept && !r.Until.IsZero() && !r.Until.After(now)
+func (x *execution) ended(ctx context.Context, store datastore.Store, now time.Time) error {
+	over := func(r datastore.Row) bool {
+		return r.Store == store.Name() && r.Class == datastore.Kept && !r.Until.IsZero() && !r.Until.After(now)
 	}
 	if !slices.ContainsFunc(x.plan.rows, over) {
 		return nil
@@ -90,7 +84,7 @@ func (x *execution) ended(ctx context.Context, store Store, now time.Time) error
 func (x *execution) unshown() []string {
 	var list []string
 	for _, store := range x.d.cfg.Stores {
-		if _, ok := store.(Keeper); !ok && len(x.plan.kept(store.Name())) > 0 {
+		if _, ok := store.(datastore.Keeper); !ok && len(x.plan.kept(store.Name())) > 0 {
 			list = append(list, "store "+store.Name()+" keeps records and cannot show that they are there")
 		}
 	}

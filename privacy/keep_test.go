@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -26,8 +28,8 @@ func TestNothingIsCertifiedAsKeptThatIsGone(t *testing.T) {
 	s := newSystem(t)
 	s.cfg.Delay, s.cfg.Lease = -1, -1
 	clumsy := true
-	s.cfg.Stores = append(s.cfg.Stores, privacy.Func{
-		Name: "clumsy", Class: privacy.Deleted,
+	s.cfg.Stores = append(s.cfg.Stores, datastore.Func{
+		Name: "clumsy", Class: datastore.Deleted,
 		Erase: func(ctx context.Context, _, _ string) error {
 			if !clumsy {
 				return nil
@@ -35,7 +37,7 @@ func TestNothingIsCertifiedAsKeptThatIsGone(t *testing.T) {
 			_, err := s.db.ExecContext(ctx, `DELETE FROM invoices`)
 			return err
 		},
-		Left: func(context.Context, string, string) (int, error) { return 0, nil },
+		Remaining: func(context.Context, string, string) (int, error) { return 0, nil },
 	}.Store())
 	s.reopen()
 	ann := s.contact("ann@a.example")
@@ -116,7 +118,7 @@ func TestAnObligationThatEndsMeanwhileOverARowThatStays(t *testing.T) {
 	m := dataMap()
 	for i := range m.Tables {
 		if m.Tables[i].Name == "invoices" {
-			m.Tables[i].Erase = privacy.Redact
+			m.Tables[i].Erase = datamap.Redact
 		}
 	}
 	s.openWith(m)
@@ -135,17 +137,17 @@ func TestAnObligationThatEndsMeanwhileOverARowThatStays(t *testing.T) {
 	for _, c := range o.Counts {
 		if c.Table == "invoices" {
 			require.Equal(t, 1, c.Rows, "%+v", o.Counts)
-			require.True(t, c.Class != privacy.Kept || c.Until.After(s.now), "%+v", o.Counts)
+			require.True(t, c.Class != datastore.Kept || c.Until.After(s.now), "%+v", o.Counts)
 		}
 	}
 }
 
 // forgetful hides that a store can show what it keeps, or fails at it.
-type forgetful struct{ privacy.Store }
+type forgetful struct{ datastore.Store }
 
 type failingKeeper struct{ forgetful }
 
-func (failingKeeper) Missing(context.Context, privacy.Scope, []privacy.Row) ([]privacy.Row, error) {
+func (failingKeeper) Missing(context.Context, datastore.Scope, []datastore.Row) ([]datastore.Row, error) {
 	return nil, errors.New("Canary Personalname")
 }
 

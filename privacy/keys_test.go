@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 type digests = func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error)
@@ -93,21 +95,21 @@ const olderBackups = "backups from before the erasure, until they are deleted: "
 func TestTheCertificateNamesWhatOlderBackupsKeep(t *testing.T) {
 	nothing := func(context.Context, string, string) error { return nil }
 	none := func(context.Context, string, string) (int, error) { return 0, nil }
-	keys := privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: nothing, Left: none}
-	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Erase: nothing, Left: none}
+	keys := datastore.Func{Name: "person keys", Class: datastore.Shredded, Erase: nothing, Remaining: none}
+	openings := datastore.Func{Name: "audit openings", Class: datastore.Deleted, Erase: nothing, Remaining: none}
 	sealed := openings
 	sealed.Sealed = true
-	archive := privacy.Func{Name: "archive", Class: privacy.Kept, Erase: nothing, Left: none}
+	archive := datastore.Func{Name: "archive", Class: datastore.Kept, Erase: nothing, Remaining: none}
 	for name, want := range map[string]struct {
-		stores []privacy.Store
+		stores []datastore.Store
 		lines  []string
 	}{
-		"no keys at all":          {[]privacy.Store{openings.Store()}, []string{"all they hold, for no key of the person was destroyed"}},
-		"sealed, keys stay":       {[]privacy.Store{sealed.Store()}, []string{"all they hold, for no key of the person was destroyed"}},
-		"openings under a secret": {[]privacy.Store{openings.Store(), keys.Store()}, []string{"what store audit openings held", "clear columns of table contacts"}},
-		"openings under keys":     {[]privacy.Store{sealed.Store(), keys.Store()}, []string{"clear columns of table contacts"}},
-		"kept by law":             {[]privacy.Store{archive.Store(), keys.Store()}, []string{"clear columns of table contacts"}},
-		"a store of one's own":    {[]privacy.Store{shredder{keys.Store()}}, []string{"clear columns of table contacts"}},
+		"no keys at all":          {[]datastore.Store{openings.Store()}, []string{"all they hold, for no key of the person was destroyed"}},
+		"sealed, keys stay":       {[]datastore.Store{sealed.Store()}, []string{"all they hold, for no key of the person was destroyed"}},
+		"openings under a secret": {[]datastore.Store{openings.Store(), keys.Store()}, []string{"what store audit openings held", "clear columns of table contacts"}},
+		"openings under keys":     {[]datastore.Store{sealed.Store(), keys.Store()}, []string{"clear columns of table contacts"}},
+		"kept by law":             {[]datastore.Store{archive.Store(), keys.Store()}, []string{"clear columns of table contacts"}},
+		"a store of one's own":    {[]datastore.Store{shredder{keys.Store()}}, []string{"clear columns of table contacts"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSystem(t)
@@ -132,54 +134,54 @@ func TestTheCertificateNamesWhatOlderBackupsKeep(t *testing.T) {
 }
 
 // shredder is a store that was not made from a Func and finds keys.
-type shredder struct{ privacy.Store }
+type shredder struct{ datastore.Store }
 
-func (shredder) Find(context.Context, privacy.Scope) ([]privacy.Row, error) {
-	return []privacy.Row{{Table: "keys", Class: privacy.Shredded, Count: 1}}, nil
+func (shredder) Find(context.Context, datastore.Scope) ([]datastore.Row, error) {
+	return []datastore.Row{{Table: "keys", Class: datastore.Shredded, Count: 1}}, nil
 }
 
 // shredding is the data map with contacts whose bytes stay.
-func shredding() *privacy.Map {
+func shredding() *datamap.Map {
 	m := dataMap()
 	for i := range m.Tables {
 		t := &m.Tables[i]
 		if t.Name != "contacts" {
 			continue
 		}
-		t.Erase = privacy.Null
+		t.Erase = datamap.Null
 		for j := range t.Columns {
-			t.Columns[j].Sealed, t.Columns[j].Erase = true, privacy.Shred
+			t.Columns[j].Sealed, t.Columns[j].Erase = true, datamap.Shred
 		}
-		t.Columns = append(t.Columns, privacy.Column{Name: t.Person, Category: "id", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Erase: privacy.Retain})
+		t.Columns = append(t.Columns, datamap.Column{Name: t.Person, Category: "id", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Erase: datamap.Retain})
 	}
 	return m
 }
 
 // opaque is a store that was not made from a Func, as the one of the rows.
-type opaque struct{ privacy.Store }
+type opaque struct{ datastore.Store }
 
 // A row is certified as shredded where a key was destroyed, and not because the
 // map says so.
 func TestNothingIsShreddedWithoutAStoreThatDestroysKeys(t *testing.T) {
 	nothing := func(context.Context, string, string) error { return nil }
 	none := func(context.Context, string, string) (int, error) { return 0, nil }
-	keys := privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: nothing, Left: none}.Store()
-	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Erase: nothing, Left: none}.Store()
+	keys := datastore.Func{Name: "person keys", Class: datastore.Shredded, Erase: nothing, Remaining: none}.Store()
+	openings := datastore.Func{Name: "audit openings", Class: datastore.Deleted, Erase: nothing, Remaining: none}.Store()
 	s := newSystem(t)
 	s.openWith(shredding())
 	rows := s.cfg.Stores[0]
-	for _, stores := range [][]privacy.Store{{rows}, {rows, openings}} {
+	for _, stores := range [][]datastore.Store{{rows}, {rows, openings}} {
 		s.cfg.Stores = stores
 		_, err := privacy.Open(t.Context(), s.cfg)
 		require.ErrorIs(t, err, privacy.ErrConfig)
 		require.ErrorContains(t, err, "no store destroys the key")
 	}
-	for _, stores := range [][]privacy.Store{{rows, keys}, {rows, openings, keys}, {rows, shredder{keys}}} {
+	for _, stores := range [][]datastore.Store{{rows, keys}, {rows, openings, keys}, {rows, shredder{keys}}} {
 		s.cfg.Stores = stores
 		s.reopen()
 	}
 
-	s.cfg.Stores, s.cfg.NotCovered = []privacy.Store{rows, opaque{openings}}, nil
+	s.cfg.Stores, s.cfg.NotCovered = []datastore.Store{rows, opaque{openings}}, nil
 	s.reopen() // it may destroy keys, and says of none that it did
 	c, err := privacy.VerifyCertificate(t.Context(), s.erase(s.contact("ann@a.example")).Certificate, s.public())
 	require.NoError(t, err)

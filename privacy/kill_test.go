@@ -20,6 +20,8 @@ import (
 
 	"github.com/crmguard/crmguard/internal/killtest"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -55,15 +57,15 @@ func (o *office) keyLeft(_ context.Context, _, person string) (int, error) {
 // speaking says when a store begins and ends to erase, and was read back.
 type speaking struct{ *sqlstore.Store }
 
-func (s speaking) Erase(ctx context.Context, scope privacy.Scope) error {
+func (s speaking) Erase(ctx context.Context, scope datastore.Scope, found []datastore.Row) error {
 	killtest.Say("erase")
 	defer killtest.Say("erased")
-	return s.Store.Erase(ctx, scope)
+	return s.Store.Erase(ctx, scope, found)
 }
 
-func (s speaking) Left(ctx context.Context, scope privacy.Scope, found []privacy.Row) (int, error) {
+func (s speaking) Remaining(ctx context.Context, scope datastore.Scope, found []datastore.Row) (int, error) {
 	defer killtest.Say("read back")
-	return s.Store.Left(ctx, scope, found)
+	return s.Store.Remaining(ctx, scope, found)
 }
 
 func openOffice(t *testing.T, dir string) *office {
@@ -79,20 +81,20 @@ func openOffice(t *testing.T, dir string) *office {
 		return digests(ctx, label, data)
 	}})
 	require.NoError(t, err)
-	m := &privacy.Map{Tenant: "main", Tables: []privacy.Table{
-		{Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete, Columns: []privacy.Column{{Name: "email", Category: "email"}}},
-		{Name: "notes", Key: []string{"id"}, Ref: &privacy.Ref{Column: "contact", Table: "contacts"}, Erase: privacy.Delete, Columns: []privacy.Column{{Name: "body", Category: "text"}}},
+	m := &datamap.Map{Tenant: "main", Tables: []datamap.Table{
+		{Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "email", Category: "email"}}},
+		{Name: "notes", Key: []string{"id"}, Ref: &datamap.Ref{Column: "contact", Table: "contacts"}, Erase: datamap.Delete, Columns: []datamap.Column{{Name: "body", Category: "text"}}},
 		{
-			Name: "invoices", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
-			Keep:    &privacy.Keep{Because: "law", From: "issued", Years: 10},
-			Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Retain}, {Name: "amount", Category: "amount", Erase: privacy.Retain}, {Name: "phone", Category: "phone", Erase: privacy.Null}},
+			Name: "invoices", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
+			Keep:    &datamap.Keep{Because: "law", From: "issued", Years: 10},
+			Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Retain}, {Name: "amount", Category: "amount", Erase: datamap.Retain}, {Name: "phone", Category: "phone", Erase: datamap.Null}},
 		},
 	}}
 	store, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: o.db, Map: m})
 	require.NoError(t, err)
 	o.desk, err = privacy.Open(t.Context(), privacy.Config{
 		Map: m, DB: o.db, Ledger: o.ledger, Sign: officeKey(), Delay: -1, Lease: -1,
-		Stores: []privacy.Store{speaking{store}, privacy.Func{Name: "keys", Class: privacy.Shredded, Erase: o.eraseKey, Left: o.keyLeft}.Store()},
+		Stores: []datastore.Store{speaking{store}, datastore.Func{Name: "keys", Class: datastore.Shredded, Erase: o.eraseKey, Remaining: o.keyLeft}.Store()},
 	})
 	require.NoError(t, err)
 	return o

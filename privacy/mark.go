@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // mark is the high-water mark inside the database: the ledger head up to which
@@ -32,7 +33,7 @@ func (d *Desk) loadMark(ctx context.Context) (m mark, ok bool, err error) {
 // lockMark makes transactions that raise the mark come one after the other:
 // each must see which erasures the one before has carried out. It is the first
 // thing in such a transaction. A mark of -1 is none.
-func (d *Desk) lockMark(ctx context.Context, tx Tx) error {
+func (d *Desk) lockMark(ctx context.Context, tx datastore.Tx) error {
 	in := sqldb.Insert{Table: "crmguard_privacy_mark", Columns: []string{"id", "n", "hash", "seen"}, Key: []string{"id"}}
 	if err := d.db.Insert(ctx, tx, in, [][]any{{1, -1, "", 0}}); err != nil {
 		return mute("locking the high-water mark", err)
@@ -45,7 +46,7 @@ func (d *Desk) lockMark(ctx context.Context, tx Tx) error {
 }
 
 // raise sets the mark to h; it never lowers it. The mark is locked.
-func (d *Desk) raise(ctx context.Context, tx Tx, h head) error {
+func (d *Desk) raise(ctx context.Context, tx datastore.Tx, h head) error {
 	_, err := d.exec(ctx, tx, "raising the high-water mark", `UPDATE crmguard_privacy_mark SET n = ?, hash = ?, seen = ? WHERE id = 1 AND n <= ?`,
 		h.N, h.Hash, d.now().UnixMicro(), h.N)
 	return err
@@ -54,7 +55,7 @@ func (d *Desk) raise(ctx context.Context, tx Tx, h head) error {
 // settle raises the mark over the entries of plans that have been carried out
 // in this database, and stops before the first of one that has not. plan is
 // the one whose stores have just erased. The mark is locked.
-func (d *Desk) settle(ctx context.Context, tx Tx, c *chain, plan string) error {
+func (d *Desk) settle(ctx context.Context, tx datastore.Tx, c *chain, plan string) error {
 	var n int64
 	if err := sqldb.One(ctx, tx, []any{&n}, `SELECT n FROM crmguard_privacy_mark WHERE id = 1`); err != nil {
 		return mute("reading the high-water mark", err)
@@ -143,7 +144,7 @@ func (d *Desk) progress(ctx context.Context, q sqldb.Querier, e entry) (begun, s
 }
 
 // setErased notes when every store had erased, or that it is not so.
-func (d *Desk) setErased(ctx context.Context, tx Tx, id string, at sql.NullInt64) error {
+func (d *Desk) setErased(ctx context.Context, tx datastore.Tx, id string, at sql.NullInt64) error {
 	_, err := d.exec(ctx, tx, "storing the plan's state", `UPDATE crmguard_privacy_plan SET erased = ? WHERE id = ?`, at, id)
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // olderBackups begins what a certificate says of copies that no erasure
@@ -22,20 +24,20 @@ func (d *Desk) notCovered(counts []Count) []string {
 	var kept []string
 	shreds := slices.ContainsFunc(counts, func(c Count) bool { // rows of the map rely on a key that another store destroys
 		_, mapped := d.cfg.Map.Table(c.Table)
-		return c.Class == Shredded && !mapped
+		return c.Class == datastore.Shredded && !mapped
 	})
 	for _, s := range d.cfg.Stores {
-		f, ok := asFunc(s)
+		f, ok := datastore.AsFunc(s)
 		if !ok {
 			continue
 		}
-		if f.Left == nil {
+		if f.Remaining == nil {
 			list = append(list, "store "+f.Name+" was erased but cannot be read back")
 		}
 		switch {
-		case f.Class == Shredded:
+		case f.Class == datastore.Shredded:
 			shreds = true
-		case f.Class != Kept && !f.Sealed:
+		case f.Class != datastore.Kept && !f.Sealed:
 			kept = append(kept, olderBackups+"what store "+f.Name+" held")
 		}
 	}
@@ -44,7 +46,7 @@ func (d *Desk) notCovered(counts []Count) []string {
 	}
 	for _, c := range counts {
 		line := olderBackups + "clear columns of table " + c.Table
-		if c.Class != Kept && d.clear(c.Table) && !slices.Contains(kept, line) {
+		if c.Class != datastore.Kept && d.clear(c.Table) && !slices.Contains(kept, line) {
 			kept = append(kept, line)
 		}
 	}
@@ -54,16 +56,5 @@ func (d *Desk) notCovered(counts []Count) []string {
 // clear reports whether a table of the map holds personal data unsealed.
 func (d *Desk) clear(table string) bool {
 	t, _ := d.cfg.Map.Table(table)
-	return slices.ContainsFunc(t.Columns, func(c Column) bool { return c.personal() && !c.Sealed })
-}
-
-// asFunc returns what a store was made from, where that was a [Func].
-func asFunc(s Store) (Func, bool) {
-	switch s := s.(type) {
-	case funcStore:
-		return s.f, true
-	case peopleFunc:
-		return s.f, true
-	}
-	return Func{}, false
+	return slices.ContainsFunc(t.Columns, func(c datamap.Column) bool { return c.Personal() && !c.Sealed })
 }

@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
 //go:embed page.html
@@ -30,7 +32,7 @@ type pageColumn struct {
 
 // renderPage makes the self-contained page of an export, English and Chinese.
 // It loads nothing: its content security policy allows its own style only.
-func renderPage(m *Map, sheets []*sheet, manifest Manifest) ([]byte, error) {
+func renderPage(m *datamap.Map, sheets []*sheet, manifest Manifest) ([]byte, error) {
 	page, err := template.New("page").Parse(pageText)
 	if err != nil {
 		return nil, err
@@ -54,7 +56,7 @@ func renderPage(m *Map, sheets []*sheet, manifest Manifest) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-func (s *sheet) page(m *Map) pageSheet {
+func (s *sheet) page(m *datamap.Map) pageSheet {
 	p := pageSheet{Name: s.table, Omissions: s.omissions()}
 	table, _ := m.Table(s.table)
 	for _, name := range s.columns {

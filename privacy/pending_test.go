@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // searchIndex is a store without a list of people, that can be down.
@@ -16,9 +17,9 @@ type searchIndex struct {
 	down  bool
 }
 
-func (x *searchIndex) store() privacy.Store {
-	return privacy.Func{
-		Name: "index", Class: privacy.Deleted,
+func (x *searchIndex) store() datastore.Store {
+	return datastore.Func{
+		Name: "index", Class: datastore.Deleted,
 		Erase: func(_ context.Context, _, person string) error {
 			if x.down {
 				return errors.New("down")
@@ -26,7 +27,7 @@ func (x *searchIndex) store() privacy.Store {
 			delete(x.holds, person)
 			return nil
 		},
-		Left: func(_ context.Context, _, person string) (int, error) {
+		Remaining: func(_ context.Context, _, person string) (int, error) {
 			if x.holds[person] {
 				return 1, nil
 			}

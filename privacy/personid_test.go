@@ -7,12 +7,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
-func personMap() *privacy.Map {
-	return &privacy.Map{Tenant: "main", Tables: []privacy.Table{{
-		Name: "people", Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete,
-		Columns: []privacy.Column{{Name: "email", Category: "contact.email"}},
+func personMap() *datamap.Map {
+	return &datamap.Map{Tenant: "main", Tables: []datamap.Table{{
+		Name: "people", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
+		Columns: []datamap.Column{{Name: "email", Category: "contact.email"}},
 	}}}
 }
 

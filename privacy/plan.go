@@ -15,6 +15,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // Refusals about plans.
@@ -58,7 +59,7 @@ type Plan struct {
 	State      string  // planned, approved, running, done or cancelled
 	Counts     []Count // what happens to how many records, and what is kept, why, until when
 
-	rows []Row
+	rows []datastore.Row
 }
 
 // planBody is what the plan table stores under a keyed tag.
@@ -110,7 +111,7 @@ func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 		return nil, err
 	}
 	now := d.now()
-	rows, err := d.find(ctx, Scope{Tenant: r.Tenant, Now: now}, persons)
+	rows, err := d.find(ctx, datastore.Scope{Tenant: r.Tenant, Now: now}, persons)
 	if err != nil {
 		return nil, err
 	}
@@ -156,7 +157,7 @@ func headAttrs(h head) ([]slog.Attr, error) {
 }
 
 // recordHead writes an audit event that carries the ledger's head.
-func (d *Desk) recordHead(ctx context.Context, tx Tx, h head, tenant, action string, attrs ...slog.Attr) error {
+func (d *Desk) recordHead(ctx context.Context, tx datastore.Tx, h head, tenant, action string, attrs ...slog.Attr) error {
 	more, err := headAttrs(h)
 	if err != nil {
 		return err
@@ -165,7 +166,7 @@ func (d *Desk) recordHead(ctx context.Context, tx Tx, h head, tenant, action str
 }
 
 // record writes an audit event with a fresh id in the transaction.
-func (d *Desk) record(ctx context.Context, tx Tx, tenant, action string, attrs ...slog.Attr) error {
+func (d *Desk) record(ctx context.Context, tx datastore.Tx, tenant, action string, attrs ...slog.Attr) error {
 	id, err := uuid.NewV7()
 	if err != nil {
 		return mute("drawing an id", err)
@@ -173,7 +174,7 @@ func (d *Desk) record(ctx context.Context, tx Tx, tenant, action string, attrs .
 	return d.recordAs(ctx, tx, id.String(), tenant, action, attrs...)
 }
 
-func (d *Desk) recordAs(ctx context.Context, tx Tx, id, tenant, action string, attrs ...slog.Attr) error {
+func (d *Desk) recordAs(ctx context.Context, tx datastore.Tx, id, tenant, action string, attrs ...slog.Attr) error {
 	if d.cfg.Record == nil {
 		return nil
 	}
@@ -187,7 +188,7 @@ func (p *Plan) body() planBody {
 	}
 	for _, r := range p.rows {
 		b.Rows = append(b.Rows, planLine{
-			Because: r.Because, Class: string(r.Class), Created: stamp(r.Created), Joint: r.Joint,
+			Because: r.Because, Class: string(r.Class), Created: stamp(r.Created), Joint: r.Others,
 			Key: r.Key, Store: r.Store, Table: r.Table, Until: stamp(r.Until), Count: r.Count,
 		})
 	}
@@ -272,9 +273,9 @@ func parsePlan(body []byte) (*Plan, error) {
 		if err := errors.Join(err1, err2); err != nil {
 			return nil, ErrPlanForged
 		}
-		p.rows = append(p.rows, Row{
+		p.rows = append(p.rows, datastore.Row{
 			Store: l.Store, Table: l.Table, Key: l.Key, Created: created,
-			Class: Class(l.Class), Until: until, Because: l.Because, Joint: l.Joint, Count: l.Count,
+			Class: datastore.Class(l.Class), Until: until, Because: l.Because, Others: l.Joint, Count: l.Count,
 		})
 	}
 	p.Counts = Sum(p.rows)
@@ -374,7 +375,7 @@ func (d *Desk) cancel(ctx context.Context, row planRow) error {
 
 // content lists what an approval was for. Stores that only count (keys,
 // openings) change with every use of the system and do not enter.
-func content(rows []Row) []string {
+func content(rows []datastore.Row) []string {
 	var list []string
 	for _, r := range rows {
 		if r.Key != "" {

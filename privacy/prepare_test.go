@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // A trail is prepared before each transaction that records in it, and within none:
@@ -18,7 +19,7 @@ func TestTheTrailIsPreparedBeforeEachTransaction(t *testing.T) {
 	s := newSystem(t)
 	var (
 		ready  bool
-		within privacy.Tx // the transaction that was prepared for
+		within datastore.Tx // the transaction that was prepared for
 		seen   []string
 	)
 	hooks := func() {
@@ -29,7 +30,7 @@ func TestTheTrailIsPreparedBeforeEachTransaction(t *testing.T) {
 			ready = true
 			return err
 		}
-		s.cfg.Record = func(ctx context.Context, tx privacy.Tx, tenant, action string, attrs ...slog.Attr) error {
+		s.cfg.Record = func(ctx context.Context, tx datastore.Tx, tenant, action string, attrs ...slog.Attr) error {
 			if tx != within {
 				require.True(t, ready, "%s is recorded in a transaction that nothing was prepared for", action)
 				ready, within = false, tx

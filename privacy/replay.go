@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // Refusals of a replay.
@@ -19,23 +21,23 @@ var (
 
 // Replayed is what a replay found and did.
 type Replayed struct {
-	Entries int     // erasures that the ledger knows, voided and held ones left out
-	People  int     // persons in the restored stores
-	Erased  int     // of them erased again
-	Counts  []Count // what was erased again
-	Undated []Row   // rows of erased persons without creation time: listed, left alone
-	Newer   []Row   // rows of erased persons created afterwards: left alone
-	Held    int     // erasures on hold: left alone
-	Open    int     // intents that were never done: Execute them again
-	Plans   int     // plans in the database that were made to forget their person
+	Entries int             // erasures that the ledger knows, voided and held ones left out
+	People  int             // persons in the restored stores
+	Erased  int             // of them erased again
+	Counts  []Count         // what was erased again
+	Undated []datastore.Row // rows of erased persons without creation time: listed, left alone
+	Newer   []datastore.Row // rows of erased persons created afterwards: left alone
+	Held    int             // erasures on hold: left alone
+	Open    int             // intents that were never done: Execute them again
+	Plans   int             // plans in the database that were made to forget their person
 }
 
 // target is one person of the ledger found in the restored data.
 type target struct {
-	person Person
+	person datastore.Person
 	at     time.Time
 	refs   map[string]bool
-	rows   []Row // to be erased
+	rows   []datastore.Row // to be erased
 }
 
 // Replay carries out again, in a restored database, every erasure that the
@@ -83,7 +85,7 @@ type replay struct {
 	chain   *chain
 	digests map[string]erased // keyid/digest of person or alias
 	targets []target
-	pending []Person // of an earlier replay, and of this one
+	pending []datastore.Person // of an earlier replay, and of this one
 
 	unfinished []string // tenants of an earlier replay
 	report     Replayed
@@ -158,9 +160,9 @@ func (d *Desk) keys(ctx context.Context, input []byte) ([]string, error) {
 
 // match looks every person of the stores up in the ledger.
 func (r *replay) match(ctx context.Context) error {
-	seen, listed := map[Person]bool{}, false
+	seen, listed := map[datastore.Person]bool{}, false
 	for _, store := range r.d.cfg.Stores {
-		people, ok := store.(People)
+		people, ok := store.(datastore.People)
 		if !ok {
 			continue
 		}
@@ -187,7 +189,7 @@ func (r *replay) match(ctx context.Context) error {
 
 // matchMore looks up whom the stores may not list any more, after they were
 // asked: what another process has noted meanwhile is not missed.
-func (r *replay) matchMore(ctx context.Context, seen map[Person]bool) error {
+func (r *replay) matchMore(ctx context.Context, seen map[datastore.Person]bool) error {
 	var err error
 	if r.pending, err = r.d.pending(ctx); err != nil {
 		return err
@@ -211,7 +213,7 @@ func (r *replay) matchMore(ctx context.Context, seen map[Person]bool) error {
 	return nil
 }
 
-func (r *replay) look(ctx context.Context, person Person) error {
+func (r *replay) look(ctx context.Context, person datastore.Person) error {
 	keys, err := r.d.keys(ctx, personInput(person.Tenant, person.ID))
 	if err != nil {
 		return err
@@ -233,13 +235,13 @@ func (r *replay) look(ctx context.Context, person Person) error {
 	return nil
 }
 
-func (r *replay) scope(t target) Scope {
-	return Scope{Tenant: t.person.Tenant, Person: t.person.ID, Before: t.at, Now: r.d.now()}
+func (r *replay) scope(t target) datastore.Scope {
+	return datastore.Scope{Tenant: t.person.Tenant, Person: t.person.ID, Before: t.at, Now: r.d.now()}
 }
 
 // known prepares Scope.Known: the rows without an earlier creation time that
 // the intent names. It is computed from found rows, so that no store needs the keys.
-func (r *replay) known(ctx context.Context, t target, rows []Row) (func(table, key string) bool, error) {
+func (r *replay) known(ctx context.Context, t target, rows []datastore.Row) (func(table, key string) bool, error) {
 	type ref struct{ table, key string }
 	refs := map[ref]bool{}
 	for _, row := range rows {
@@ -306,20 +308,17 @@ func (r *replay) back(t target) bool { return len(t.rows) > 0 || r.blind() }
 // blind reports whether a store erases what nobody can count: then everyone
 // who is matched counts.
 func (r *replay) blind() bool {
-	return slices.ContainsFunc(r.d.cfg.Stores, func(s Store) bool {
-		if p, is := s.(peopleFunc); is {
-			s = p.funcStore
-		}
-		f, is := s.(funcStore)
-		return is && f.f.Left == nil
+	return slices.ContainsFunc(r.d.cfg.Stores, func(s datastore.Store) bool {
+		f, is := datastore.AsFunc(s)
+		return is && f.Remaining == nil
 	})
 }
 
 // erase erases every matched person again and reads back. Of whom something
 // has come back is noted first, until every store is done.
 func (r *replay) erase(ctx context.Context) error {
-	var counted []Row
-	var noted []Person
+	var counted []datastore.Row
+	var noted []datastore.Person
 	for _, t := range r.targets {
 		if r.back(t) {
 			noted = append(noted, t.person)
@@ -337,7 +336,7 @@ func (r *replay) erase(ctx context.Context) error {
 		if scope.Known, err = r.known(ctx, t, t.rows); err != nil {
 			return err
 		}
-		if failed := r.d.eraseAll(ctx, scope, []string{t.person.ID}); len(failed) > 0 {
+		if failed := r.d.eraseAll(ctx, scope, []string{t.person.ID}, t.rows); len(failed) > 0 {
 			return errors.Join(slices.Collect(maps.Values(failed))...)
 		}
 		for _, store := range r.d.cfg.Stores {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // The old database file comes back: only the erased person goes again.
@@ -147,8 +148,8 @@ func TestAReplayThatLeavesSomethingKeepsTheGateShut(t *testing.T) {
 
 type lazyPeople struct{ lazy }
 
-func (l lazyPeople) People(ctx context.Context) iter.Seq2[privacy.Person, error] {
-	return l.Store.(privacy.People).People(ctx)
+func (l lazyPeople) People(ctx context.Context) iter.Seq2[datastore.Person, error] {
+	return l.Store.(datastore.People).People(ctx)
 }
 
 // Failing at every place, a replay never opens the gate early, and the next
@@ -259,7 +260,7 @@ func TestAnObligationDatedInSecondsIsKept(t *testing.T) {
 	c, err := privacy.VerifyCertificate(t.Context(), o.Certificate, s.key.Public().(ed25519.PublicKey))
 	require.NoError(t, err)
 	require.Contains(t, c.Classes, privacy.CertifiedClass{
-		Class: privacy.Kept, Table: "invoices", Count: 1, Because: "DE-HGB-257 (issued holds no date that can be read)",
+		Class: datastore.Kept, Table: "invoices", Count: 1, Because: "DE-HGB-257 (issued holds no date that can be read)",
 	})
 	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts`))
 	s.restore(backup)
@@ -295,7 +296,7 @@ func TestWhatWasKeptGoesWhenTheObligationEnds(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 0, r.Erased)
 	for _, c := range o.Counts {
-		if c.Class == privacy.Kept {
+		if c.Class == datastore.Kept {
 			s.now = c.Until
 		}
 	}
@@ -337,13 +338,13 @@ func TestPlansInARestoredDatabase(t *testing.T) {
 func TestReplayLimitCountsPeopleWhereNoRowsAreCounted(t *testing.T) {
 	s := newSystem(t)
 	s.cfg.Delay, s.cfg.Lease = -1, -1
-	var people []privacy.Person
+	var people []datastore.Person
 	erased := 0
-	s.cfg.Stores = []privacy.Store{privacy.Func{
-		Name: "keys", Class: privacy.Shredded,
+	s.cfg.Stores = []datastore.Store{datastore.Func{
+		Name: "keys", Class: datastore.Shredded,
 		Erase: func(context.Context, string, string) error { erased++; return nil },
-		People: func(context.Context) iter.Seq2[privacy.Person, error] {
-			return func(yield func(privacy.Person, error) bool) {
+		People: func(context.Context) iter.Seq2[datastore.Person, error] {
+			return func(yield func(datastore.Person, error) bool) {
 				for _, p := range people {
 					if !yield(p, nil) {
 						return
@@ -355,7 +356,7 @@ func TestReplayLimitCountsPeopleWhereNoRowsAreCounted(t *testing.T) {
 	s.reopen()
 	for range 11 {
 		person := newID()
-		people = append(people, privacy.Person{Tenant: "main", ID: person})
+		people = append(people, datastore.Person{Tenant: "main", ID: person})
 		p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: "user/1", Empty: true})
 		require.NoError(t, err)
 		require.NoError(t, s.desk.Approve(t.Context(), p.ID, "user/2"))

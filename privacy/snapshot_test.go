@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // waits executes once and expects that nothing is left.
@@ -38,7 +39,7 @@ func TestASnapshotTakenWhileErasingIsBehindTheLedger(t *testing.T) {
 		ann := s.contact("ann@a.example")
 		p := s.approved(ann)
 		backup := ""
-		s.cfg.Stores = append([]privacy.Store{privacy.Func{Name: "first", Class: privacy.Deleted, Erase: func(context.Context, string, string) error {
+		s.cfg.Stores = append([]datastore.Store{datastore.Func{Name: "first", Class: datastore.Deleted, Erase: func(context.Context, string, string) error {
 			if backup == "" {
 				backup = s.snapshot()
 			}
@@ -122,7 +123,7 @@ func TestOthersAreErasedWhileOneIsPartial(t *testing.T) {
 	eachSystem(t, func(t *testing.T, s *system) {
 		ann, bob := s.contact("ann@a.example"), s.contact("bob@b.example")
 		p := s.approved(ann)
-		s.cfg.Stores = append(s.cfg.Stores, privacy.Func{Name: "archive", Class: privacy.Deleted, Erase: func(_ context.Context, _, person string) error {
+		s.cfg.Stores = append(s.cfg.Stores, datastore.Func{Name: "archive", Class: datastore.Deleted, Erase: func(_ context.Context, _, person string) error {
 			if person == ann {
 				return errBlown
 			}

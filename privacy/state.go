@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // States of a plan.
@@ -104,7 +105,7 @@ func (d *Desk) plansOf(ctx context.Context, tenant string, persons []string) ([]
 
 // scrub takes the person out of a plan row: only its id, tenant, state,
 // remains and certificate stay.
-func (d *Desk) scrub(ctx context.Context, tx Tx, id, state string, outcome, certificate []byte) error {
+func (d *Desk) scrub(ctx context.Context, tx datastore.Tx, id, state string, outcome, certificate []byte) error {
 	_, err := d.exec(ctx, tx, "scrubbing the plan", `UPDATE crmguard_privacy_plan
 		SET state = ?, body = NULL, tag = NULL, approval = NULL, outcome = ?, certificate = ?, changed = ? WHERE id = ?`,
 		state, outcome, certificate, d.now().UnixMicro(), id)
@@ -113,7 +114,7 @@ func (d *Desk) scrub(ctx context.Context, tx Tx, id, state string, outcome, cert
 
 // exec executes a statement, written with a ? for each value, and says how many
 // rows it changed.
-func (d *Desk) exec(ctx context.Context, tx Tx, what, query string, args ...any) (changed int64, err error) {
+func (d *Desk) exec(ctx context.Context, tx datastore.Tx, what, query string, args ...any) (changed int64, err error) {
 	result, err := tx.ExecContext(ctx, d.db.Bind(query), args...)
 	if err == nil {
 		changed, err = result.RowsAffected()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/health"
 	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // Finding is one thing that [Desk.Status] has looked at. Its fields:
@@ -89,7 +90,7 @@ func (d *Desk) gateFinding(m mark, set bool, heads []namedHead, c *chain, ledger
 	return f
 }
 
-func pendingFinding(pending []Person) Finding {
+func pendingFinding(pending []datastore.Person) Finding {
 	f := Finding{Name: "privacy.replay.pending", Value: float64(len(pending)), Unit: "persons"}
 	if len(pending) > 0 {
 		f.Level = HealthAlarm

@@ -12,6 +12,7 @@ import (
 	"github.com/crmguard/crmguard/audit/auditlog"
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -24,14 +25,14 @@ func (c *crm) openDesk(ctx context.Context, l *live) (*privacy.Desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	files := privacy.Func{Name: "attachments", Class: privacy.Deleted, Sealed: true, Erase: c.eraseFiles, Left: c.filesLeft, Export: c.exportFiles}
-	openings := privacy.Func{Name: "audit openings", Class: privacy.Deleted, Sealed: true, Erase: l.trail.Eraser(), Left: l.trail.Left}
-	keys := privacy.Func{Name: "person keys", Class: privacy.Shredded, Erase: c.vault.Eraser(), Left: c.keysLeft}
-	stores := []privacy.Store{files.Store(), database, openings.Store(), keys.Store()}
+	files := datastore.Func{Name: "attachments", Class: datastore.Deleted, Sealed: true, Erase: c.eraseFiles, Remaining: c.filesLeft, Export: c.exportFiles}
+	openings := datastore.Func{Name: "audit openings", Class: datastore.Deleted, Sealed: true, Erase: l.trail.Eraser(), Remaining: l.trail.Left}
+	keys := datastore.Func{Name: "person keys", Class: datastore.Shredded, Erase: c.vault.Eraser(), Remaining: c.keysLeft}
+	stores := []datastore.Store{files.Store(), database, openings.Store(), keys.Store()}
 	if c.settings.mutant == breakErase {
 		nothing := func(context.Context, string, string) error { return nil }
 		files.Erase, openings.Erase, keys.Erase = nothing, nothing, nothing
-		stores = []privacy.Store{files.Store(), lazyDatabase{database}, openings.Store(), keys.Store()}
+		stores = []datastore.Store{files.Store(), lazyDatabase{database}, openings.Store(), keys.Store()}
 	}
 	return privacy.Open(ctx, privacy.Config{
 		Map: dataMap(), DB: l.db, Ledger: c.ledger, Stores: stores, Sign: c.certKey,
@@ -45,7 +46,7 @@ func (c *crm) openDesk(ctx context.Context, l *live) (*privacy.Desk, error) {
 type lazyDatabase struct{ *sqlstore.Store }
 
 // Erase does nothing.
-func (lazyDatabase) Erase(context.Context, privacy.Scope) error { return nil }
+func (lazyDatabase) Erase(context.Context, datastore.Scope, []datastore.Row) error { return nil }
 
 // openForExport opens one sealed value for the person who asked for their data.
 func (c *crm) openForExport(ctx context.Context, tenant, owner, table, column, row string, sealed []byte) (any, error) {
@@ -78,7 +79,7 @@ func (c *crm) redactActivity(ctx context.Context, r sqlstore.JointRow) (sqlstore
 	}
 	body := w.Text("body", "Meeting; one participant was erased on request")
 	return sqlstore.Redaction{
-		Apply: func(ctx context.Context, tx privacy.Tx) error {
+		Apply: func(ctx context.Context, tx datastore.Tx) error {
 			_, err := tx.ExecContext(ctx, `UPDATE activities SET key_owner = ?, body = ? WHERE tenant = ? AND id = ?`, keyOwner, body, r.Tenant, r.Key)
 			return err
 		},
@@ -124,20 +125,20 @@ func (c *crm) filesLeft(ctx context.Context, _, person string) (int, error) {
 	return left, err
 }
 
-func (c *crm) exportFiles(ctx context.Context, _, person string) iter.Seq2[privacy.Record, error] {
-	return func(yield func(privacy.Record, error) bool) {
+func (c *crm) exportFiles(ctx context.Context, _, person string) iter.Seq2[datastore.Record, error] {
+	return func(yield func(datastore.Record, error) bool) {
 		files, err := c.attachmentFiles(ctx, person)
 		if err != nil {
-			yield(privacy.Record{}, err)
+			yield(datastore.Record{}, err)
 			return
 		}
 		for _, f := range files {
 			name, content, err := c.readStream(ctx, f)
 			if err != nil {
-				yield(privacy.Record{}, err)
+				yield(datastore.Record{}, err)
 				return
 			}
-			record := privacy.Record{Table: "files", Key: f.id, Fields: []privacy.Field{{Name: "name", Value: name}}, Files: []privacy.File{{Name: name, Data: content}}}
+			record := datastore.Record{Table: "files", Key: f.id, Fields: []datastore.Field{{Name: "name", Value: name}}, Files: []datastore.File{{Name: name, Data: content}}}
 			if !yield(record, nil) {
 				return
 			}

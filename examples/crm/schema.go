@@ -12,6 +12,7 @@ import (
 	"github.com/crmguard/crmguard/encryption"
 	"github.com/crmguard/crmguard/integrity"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
 //go:embed schema.sql
@@ -120,8 +121,8 @@ func (c *crm) sealedTables() error {
 
 // dataMap tells the desk where personal data is, why, and what an erasure does
 // to it. Every table of the database stands in it.
-func dataMap() *privacy.Map {
-	contact := []privacy.Column{
+func dataMap() *datamap.Map {
+	contact := []datamap.Column{
 		{Name: "owner"},
 		{Name: "region"},
 		{Name: "hold"},
@@ -135,30 +136,30 @@ func dataMap() *privacy.Map {
 		{Name: "seal", Withhold: "integrity tag"},
 	}
 	for _, name := range sealedFields() {
-		contact = append(contact, privacy.Column{Name: name, Category: "contact." + name, Purpose: "sales", Basis: "contract", Sealed: true})
+		contact = append(contact, datamap.Column{Name: name, Category: "contact." + name, Purpose: "sales", Basis: "contract", Sealed: true})
 	}
-	return &privacy.Map{Tables: []privacy.Table{
-		{Name: "contacts", Schema: schemaID, Key: []string{"id"}, Tenant: "tenant", Person: "id", Created: "created", Erase: privacy.Delete, Columns: contact},
-		{Name: "deals", Key: []string{"id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: privacy.Delete, Columns: []privacy.Column{
+	return &datamap.Map{Tables: []datamap.Table{
+		{Name: "contacts", Schema: schemaID, Key: []string{"id"}, Tenant: "tenant", Person: "id", Created: "created", Erase: datamap.Delete, Columns: contact},
+		{Name: "deals", Key: []string{"id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: datamap.Delete, Columns: []datamap.Column{
 			{Name: "owner"},
 			{Name: "stage"},
 			{Name: "amount_cents"},
 			{Name: "subject", Category: "deal.subject", Purpose: "sales", Basis: "contract", Sealed: true},
 		}},
 		{
-			Name: "activities", Key: []string{"id"}, Tenant: "tenant", Created: "created", Erase: privacy.Delete,
-			Joint: &privacy.Joint{Table: "activity_persons", Record: "activity", Person: "person", Owner: "key_owner"},
-			Columns: []privacy.Column{
+			Name: "activities", Key: []string{"id"}, Tenant: "tenant", Created: "created", Erase: datamap.Delete,
+			Link: &datamap.Link{Table: "activity_persons", Record: "activity", Person: "person", Owner: "key_owner"},
+			Columns: []datamap.Column{
 				{Name: "kind"},
 				{Name: "key_owner", Withhold: "key owner"},
-				{Name: "body", Category: "activity.body", Purpose: "sales", Basis: "contract", Sealed: true, Joint: true},
+				{Name: "body", Category: "activity.body", Purpose: "sales", Basis: "contract", Sealed: true, Everyone: true},
 			},
 		},
-		{Name: "attachments", Key: []string{"id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: privacy.Delete, Columns: []privacy.Column{
+		{Name: "attachments", Key: []string{"id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: datamap.Delete, Columns: []datamap.Column{
 			{Name: "file", Withhold: "file name in the attachment store"}, {Name: "bytes"},
 		}},
-		{Name: "users", Key: []string{"id"}, Tenant: "tenant", Columns: []privacy.Column{{Name: "role"}, {Name: "region"}}},
-		{Name: "accounts", Key: []string{"id"}, Tenant: "tenant", Columns: []privacy.Column{{Name: "name"}, {Name: "region"}, {Name: "created"}}},
+		{Name: "users", Key: []string{"id"}, Tenant: "tenant", Columns: []datamap.Column{{Name: "role"}, {Name: "region"}}},
+		{Name: "accounts", Key: []string{"id"}, Tenant: "tenant", Columns: []datamap.Column{{Name: "name"}, {Name: "region"}, {Name: "created"}}},
 	}}
 }
 

@@ -30,6 +30,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/adoption"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/sqlledger"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
@@ -63,7 +64,7 @@ func opens[T any](open func(context.Context, *sql.DB) (T, error)) func(context.C
 // opensPrivacy opens a store over the desk's tables. privacy.Open checks the
 // same ones, and wants a ledger and a signing key, too.
 func opensPrivacy(ctx context.Context, db *sql.DB) error {
-	_, err := sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: &privacy.Map{Tables: []privacy.Table{{Name: "contacts"}}}})
+	_, err := sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: &datamap.Map{Tables: []datamap.Table{{Name: "contacts"}}}})
 	return err
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -250,7 +252,7 @@ func deskEraser(ctx context.Context, p *bench) (*eraser, error) {
 		return nil, err
 	}
 	desk, err := privacy.Open(ctx, privacy.Config{
-		Map: data, DB: db, Ledger: ledger, Stores: []privacy.Store{store}, Sign: signer,
+		Map: data, DB: db, Ledger: ledger, Stores: []datastore.Store{store}, Sign: signer,
 		Delay: -1, Lease: -1, PerDay: -1,
 	})
 	if err != nil {
@@ -272,19 +274,19 @@ func deskEraser(ctx context.Context, p *bench) (*eraser, error) {
 	}}, nil
 }
 
-func dataMap() *privacy.Map {
-	text := func(name, category string) privacy.Column {
-		return privacy.Column{Name: name, Category: category, Purpose: "sales", Basis: "contract"}
+func dataMap() *datamap.Map {
+	text := func(name, category string) datamap.Column {
+		return datamap.Column{Name: name, Category: category, Purpose: "sales", Basis: "contract"}
 	}
-	tables := []privacy.Table{{
-		Name: "contacts", Key: []string{"id"}, Person: "id", Erase: privacy.Delete,
-		Columns: []privacy.Column{text("name", "contact.name"), text("email", "contact.email"), {Name: "created"}},
+	tables := []datamap.Table{{
+		Name: "contacts", Key: []string{"id"}, Person: "id", Erase: datamap.Delete,
+		Columns: []datamap.Column{text("name", "contact.name"), text("email", "contact.email"), {Name: "created"}},
 	}}
 	for _, t := range perPerson {
-		tables = append(tables, privacy.Table{
-			Name: t.table, Key: []string{"id"}, Person: "person", Erase: privacy.Delete,
-			Columns: []privacy.Column{text(t.column, "free.text")},
+		tables = append(tables, datamap.Table{
+			Name: t.table, Key: []string{"id"}, Person: "person", Erase: datamap.Delete,
+			Columns: []datamap.Column{text(t.column, "free.text")},
 		})
 	}
-	return &privacy.Map{Tenant: tenant, Tables: tables}
+	return &datamap.Map{Tenant: tenant, Tables: tables}
 }

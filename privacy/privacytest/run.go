@@ -1,4 +1,4 @@
-// Package privacytest judges implementations of privacy.Store.
+// Package privacytest judges implementations of datastore.Store.
 //
 // It promises that a store which passes [Run] finds, exports, erases and reads
 // back what was planted, again and again, for one person and one tenant at a
@@ -12,12 +12,12 @@ package privacytest
 import (
 	"testing"
 
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // Fixture is a fresh, empty store and the way to put data into it.
 type Fixture struct {
-	Store privacy.Store
+	Store datastore.Store
 	// Tenants are two tenants that the store knows; a store of one tenant
 	// leaves the second empty.
 	Tenants [2]string
@@ -37,24 +37,24 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 
 const one, other = "01900000-0000-7000-8000-000000000001", "01900000-0000-7000-8000-000000000002"
 
-func (f Fixture) scope() privacy.Scope {
-	return privacy.Scope{Tenant: f.Tenants[0], Person: one}
+func (f Fixture) scope() datastore.Scope {
+	return datastore.Scope{Tenant: f.Tenants[0], Person: one}
 }
 
-func (f Fixture) found(t *testing.T, tenant, person string) []privacy.Row {
+func (f Fixture) found(t *testing.T, tenant, person string) []datastore.Row {
 	t.Helper()
-	rows, err := f.Store.Find(t.Context(), privacy.Scope{Tenant: tenant, Person: person})
+	rows, err := f.Store.Find(t.Context(), datastore.Scope{Tenant: tenant, Person: person})
 	if err != nil {
 		t.Fatalf("Find: %v", err)
 	}
 	return rows
 }
 
-func (f Fixture) left(t *testing.T, rows []privacy.Row) int {
+func (f Fixture) left(t *testing.T, rows []datastore.Row) int {
 	t.Helper()
-	n, err := f.Store.Left(t.Context(), f.scope(), rows)
+	n, err := f.Store.Remaining(t.Context(), f.scope(), rows)
 	if err != nil {
-		t.Fatalf("Left: %v", err)
+		t.Fatalf("Remaining: %v", err)
 	}
 	return n
 }
@@ -72,7 +72,7 @@ func empty(t *testing.T, f Fixture) {
 	if rows := f.found(t, f.Tenants[0], one); len(rows) != 0 {
 		t.Errorf("Find in an empty store gave %d rows", len(rows))
 	}
-	if err := f.Store.Erase(t.Context(), f.scope()); err != nil {
+	if err := f.Store.Erase(t.Context(), f.scope(), nil); err != nil {
 		t.Errorf("Erase of nothing gave %v; erasing what is gone is no error", err)
 	}
 	if n := f.left(t, nil); n != 0 {
@@ -103,7 +103,7 @@ func find(t *testing.T, f Fixture) {
 func export(t *testing.T, f Fixture) {
 	t.Helper()
 	f.Plant(t, f.Tenants[0], one)
-	for record, err := range f.Store.Export(t.Context(), f.Tenants[0], one) {
+	for record, err := range f.Store.Export(t.Context(), datastore.Scope{Tenant: f.Tenants[0], Person: one}) {
 		if err != nil {
 			t.Fatalf("Export: %v", err)
 		}
@@ -111,10 +111,10 @@ func export(t *testing.T, f Fixture) {
 			t.Error("a record without table")
 		}
 	}
-	for _, err := range f.Store.Export(t.Context(), f.Tenants[0], other) {
+	for _, err := range f.Store.Export(t.Context(), datastore.Scope{Tenant: f.Tenants[0], Person: other}) {
 		t.Errorf("Export gave a record of another person, or the error %v", err)
 	}
-	for _, err := range f.Store.Export(t.Context(), f.Tenants[0], one) {
+	for _, err := range f.Store.Export(t.Context(), datastore.Scope{Tenant: f.Tenants[0], Person: one}) {
 		if err != nil {
 			t.Errorf("Export again gave %v", err)
 		}
@@ -128,7 +128,7 @@ func erase(t *testing.T, f Fixture) {
 	f.Plant(t, f.Tenants[0], other)
 	rows := f.found(t, f.Tenants[0], one)
 	before := len(f.found(t, f.Tenants[0], other))
-	if err := f.Store.Erase(t.Context(), f.scope()); err != nil {
+	if err := f.Store.Erase(t.Context(), f.scope(), nil); err != nil {
 		t.Fatalf("Erase: %v", err)
 	}
 	if n := f.left(t, rows); n != 0 {
@@ -143,7 +143,7 @@ func again(t *testing.T, f Fixture) {
 	t.Helper()
 	f.Plant(t, f.Tenants[0], one)
 	for range 3 {
-		if err := f.Store.Erase(t.Context(), f.scope()); err != nil {
+		if err := f.Store.Erase(t.Context(), f.scope(), nil); err != nil {
 			t.Fatalf("Erase again gave %v; it must be idempotent", err)
 		}
 	}
@@ -164,7 +164,7 @@ func tenants(t *testing.T, f Fixture) {
 	f.Plant(t, f.Tenants[0], one)
 	f.Plant(t, f.Tenants[1], one) // equal ids in two tenants are two persons
 	before := len(f.found(t, f.Tenants[1], one))
-	if err := f.Store.Erase(t.Context(), f.scope()); err != nil {
+	if err := f.Store.Erase(t.Context(), f.scope(), nil); err != nil {
 		t.Fatalf("Erase: %v", err)
 	}
 	if n := len(f.found(t, f.Tenants[1], one)); n != before {
@@ -174,13 +174,13 @@ func tenants(t *testing.T, f Fixture) {
 
 func people(t *testing.T, f Fixture) {
 	t.Helper()
-	lister, ok := f.Store.(privacy.People)
+	lister, ok := f.Store.(datastore.People)
 	if !ok {
 		return // optional
 	}
 	f.Plant(t, f.Tenants[0], one)
 	f.Plant(t, f.Tenants[0], other)
-	seen := map[privacy.Person]bool{}
+	seen := map[datastore.Person]bool{}
 	for p, err := range lister.People(t.Context()) {
 		if err != nil {
 			t.Fatalf("People: %v", err)
@@ -188,7 +188,7 @@ func people(t *testing.T, f Fixture) {
 		seen[p] = true
 	}
 	for _, id := range []string{one, other} {
-		if !seen[privacy.Person{Tenant: f.Tenants[0], ID: id}] {
+		if !seen[datastore.Person{Tenant: f.Tenants[0], ID: id}] {
 			t.Error("People left a person out: a replay would not find them")
 		}
 	}
@@ -202,11 +202,11 @@ func people(t *testing.T, f Fixture) {
 
 func keeper(t *testing.T, f Fixture) {
 	t.Helper()
-	keeper, ok := f.Store.(privacy.Keeper)
+	keeper, ok := f.Store.(datastore.Keeper)
 	if !ok {
 		return // optional
 	}
-	missing := func(rows []privacy.Row) int {
+	missing := func(rows []datastore.Row) int {
 		t.Helper()
 		list, err := keeper.Missing(t.Context(), f.scope(), rows)
 		if err != nil {
@@ -215,17 +215,17 @@ func keeper(t *testing.T, f Fixture) {
 		return len(list)
 	}
 	f.Plant(t, f.Tenants[0], one)
-	var gone []privacy.Row
+	var gone []datastore.Row
 	rows := f.found(t, f.Tenants[0], one)
 	for _, r := range rows {
-		if r.Class == privacy.Deleted {
+		if r.Class == datastore.Deleted {
 			gone = append(gone, r)
 		}
 	}
 	if n := missing(rows); n != 0 {
 		t.Errorf("Missing named %d rows of %d that are there", n, len(rows))
 	}
-	if err := f.Store.Erase(t.Context(), f.scope()); err != nil {
+	if err := f.Store.Erase(t.Context(), f.scope(), nil); err != nil {
 		t.Fatalf("Erase: %v", err)
 	}
 	if n := missing(gone); n != len(gone) {

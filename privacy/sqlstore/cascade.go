@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
 // cascade is a foreign key that deletes, or empties its column.
@@ -18,7 +18,7 @@ type cascade struct {
 
 // cascades reads the foreign keys that delete or empty. Tables of the map go by
 // the names that it gives them.
-func cascades(ctx context.Context, db *sqldb.DB, m *privacy.Map) (edges []cascade, err error) {
+func cascades(ctx context.Context, db *sqldb.DB, m *datamap.Map) (edges []cascade, err error) {
 	names, err := namesOf(ctx, db, m)
 	if err != nil {
 		return nil, dbError("check schema", "(schema)", err)
@@ -53,8 +53,8 @@ type loss struct {
 // losses lists the cascades that reach a table whose rows the map keeps, from
 // one that it deletes from: directly, or over others. They count whether
 // foreign keys are enforced now or not, which each connection says for itself.
-func losses(m *privacy.Map, edges []cascade) []loss {
-	keeps := map[string]privacy.Table{}
+func losses(m *datamap.Map, edges []cascade) []loss {
+	keeps := map[string]datamap.Table{}
 	for _, t := range m.Tables {
 		if staysInPlace(t) {
 			keeps[t.Name] = t
@@ -81,14 +81,14 @@ func losses(m *privacy.Map, edges []cascade) []loss {
 }
 
 // deletedFrom lists the tables of which an erasure deletes rows.
-func deletedFrom(m *privacy.Map) []string {
+func deletedFrom(m *datamap.Map) []string {
 	var names []string
 	for _, t := range m.Tables {
-		if t.Reaches() && t.Erase == privacy.Delete {
+		if t.Reaches() && t.Erase == datamap.Delete {
 			names = append(names, t.Name)
 		}
-		if t.Joint != nil {
-			names = append(names, t.Joint.Table)
+		if t.Link != nil {
+			names = append(names, t.Link.Table)
 		}
 	}
 	return names
@@ -114,7 +114,7 @@ func (s *Store) checkKept(ctx context.Context) error {
 // sharedCascades lists the tables from which the database deletes by a foreign
 // key that is not the map's own way from the row to its person: it may go from
 // one person's row to another's.
-func sharedCascades(m *privacy.Map, edges []cascade) []string {
+func sharedCascades(m *datamap.Map, edges []cascade) []string {
 	var tables []string
 	for _, t := range m.Tables {
 		if t.Reaches() && slices.ContainsFunc(edges, func(e cascade) bool {

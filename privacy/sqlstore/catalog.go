@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
 // tableNames are the names that the map gives to tables, by the ids that the
@@ -24,7 +24,7 @@ func (n tableNames) of(id string) string {
 // namesOf asks the catalog for the tables of the map. Ids are the small letters
 // of a name on SQLite, those of schema and name on MariaDB and MySQL, and
 // schema and name as they are on PostgreSQL.
-func namesOf(ctx context.Context, db *sqldb.DB, m *privacy.Map) (tableNames, error) {
+func namesOf(ctx context.Context, db *sqldb.DB, m *datamap.Map) (tableNames, error) {
 	names := tableNames{}
 	for _, name := range mappedTables(m) {
 		id, err := idOf(ctx, db, name)
@@ -38,12 +38,12 @@ func namesOf(ctx context.Context, db *sqldb.DB, m *privacy.Map) (tableNames, err
 	return names, nil
 }
 
-func mappedTables(m *privacy.Map) []string {
+func mappedTables(m *datamap.Map) []string {
 	var names []string
 	for _, t := range m.Tables {
 		names = append(names, t.Name)
-		if t.Joint != nil {
-			names = append(names, t.Joint.Table)
+		if t.Link != nil {
+			names = append(names, t.Link.Table)
 		}
 	}
 	return names
@@ -69,7 +69,7 @@ func idOf(ctx context.Context, db *sqldb.DB, table string) (id string, err error
 
 // foreignKeys asks for every foreign key, a row for each of its columns: child,
 // column, parent, what happens when the parent's row is deleted.
-func foreignKeys(db *sqldb.DB, m *privacy.Map) (query string, args []any) {
+func foreignKeys(db *sqldb.DB, m *datamap.Map) (query string, args []any) {
 	switch db.Kind {
 	case sqldb.SQLite:
 		return `SELECT lower(m.name), f."from", lower(f."table"), upper(f.on_delete) FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
@@ -106,7 +106,7 @@ func foreignKeys(db *sqldb.DB, m *privacy.Map) (query string, args []any) {
 
 // schemasOf are the databases of MariaDB's or MySQL's server that belong to the
 // map: the one in use, and those that it names. The others are other people's.
-func schemasOf(m *privacy.Map) (list string, args []any) {
+func schemasOf(m *datamap.Map) (list string, args []any) {
 	var named []string
 	for _, table := range mappedTables(m) {
 		if schema, _ := splitName(table); schema != "" && !slices.Contains(named, schema) {

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
 // A kind is how values of a column are compared with ids, which are text.
@@ -60,7 +60,7 @@ func (s *Store) readRelations(ctx context.Context) error {
 		if err := s.readRelation(ctx, names, t.Name, needed(t)); err != nil {
 			return err
 		}
-		if j := t.Joint; j != nil {
+		if j := t.Link; j != nil {
 			if err := s.readRelation(ctx, names, j.Table, []string{j.Record, j.Person}); err != nil {
 				return err
 			}
@@ -70,9 +70,9 @@ func (s *Store) readRelations(ctx context.Context) error {
 }
 
 // refuseSchemas: a name with a schema means another database file on SQLite.
-func refuseSchemas(m *privacy.Map) error {
+func refuseSchemas(m *datamap.Map) error {
 	for _, t := range m.Tables {
-		if strings.Contains(t.Name, ".") || t.Joint != nil && strings.Contains(t.Joint.Table, ".") {
+		if strings.Contains(t.Name, ".") || t.Link != nil && strings.Contains(t.Link.Table, ".") {
 			return mapError(t.Name, "SQLite has no schemas: name the table alone")
 		}
 	}
@@ -80,11 +80,11 @@ func refuseSchemas(m *privacy.Map) error {
 }
 
 func mapError(table, text string) error {
-	return fmt.Errorf("%w: table %s: %s", privacy.ErrMap, table, text)
+	return fmt.Errorf("%w: table %s: %s", datamap.ErrMap, table, text)
 }
 
 // needed lists the columns that the statements about a table name.
-func needed(t privacy.Table) []string {
+func needed(t datamap.Table) []string {
 	names := slices.Clone(t.Key)
 	for _, name := range []string{t.Tenant, t.Person, t.Created} {
 		if name != "" {
@@ -94,8 +94,8 @@ func needed(t privacy.Table) []string {
 	if t.Ref != nil {
 		names = append(names, t.Ref.Column)
 	}
-	if t.Joint != nil && t.Joint.Owner != "" {
-		names = append(names, t.Joint.Owner)
+	if t.Link != nil && t.Link.Owner != "" {
+		names = append(names, t.Link.Owner)
 	}
 	if t.Keep != nil {
 		names = append(names, t.Keep.From)

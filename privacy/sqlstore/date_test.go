@@ -7,7 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // Nothing is deleted because the date of its obligation cannot be read.
@@ -70,25 +71,25 @@ func TestDatesOfAnObligation(t *testing.T) {
 		db := openDB(t)
 		exec(t, db, `CREATE TABLE invoices (id INTEGER PRIMARY KEY, person TEXT, street TEXT, issued)`)
 		exec(t, db, `INSERT INTO invoices VALUES (1, 'p1', 'Street', ?)`, c.stored)
-		s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{
-			Name: "invoices", Key: []string{"id"}, Person: "person", Erase: privacy.Delete,
-			Keep:    &privacy.Keep{Because: "law", From: "issued", Years: 10},
-			Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Retain}, {Name: "street", Category: "street", Erase: privacy.Retain}},
+		s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{{
+			Name: "invoices", Key: []string{"id"}, Person: "person", Erase: datamap.Delete,
+			Keep:    &datamap.Keep{Because: "law", From: "issued", Years: 10},
+			Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Retain}, {Name: "street", Category: "street", Erase: datamap.Retain}},
 		}}})
-		scope := privacy.Scope{Tenant: "t1", Person: "p1", Now: now}
+		scope := datastore.Scope{Tenant: "t1", Person: "p1", Now: now}
 		rows, err := s.Find(t.Context(), scope)
 		require.NoError(t, err, "%T %v", c.stored, c.stored)
-		want := privacy.Row{Table: "invoices", Key: "1", Class: privacy.Deleted}
+		want := datastore.Row{Table: "invoices", Key: "1", Class: datastore.Deleted}
 		until := c.from.AddDate(10, 0, 0)
 		switch {
 		case c.from.IsZero():
-			want.Class, want.Because, want.Clean = privacy.Kept, "law (issued holds no date that can be read)", true
+			want.Class, want.Because, want.Clean = datastore.Kept, "law (issued holds no date that can be read)", true
 		case until.After(now):
-			want.Class, want.Because, want.Until, want.Clean = privacy.Kept, "law", until, true
+			want.Class, want.Because, want.Until, want.Clean = datastore.Kept, "law", until, true
 		}
-		require.Equal(t, []privacy.Row{want}, rows, "%T %v", c.stored, c.stored)
-		require.NoError(t, s.Erase(t.Context(), scope))
-		left := map[bool]int{true: 1}[want.Class == privacy.Kept]
+		require.Equal(t, []datastore.Row{want}, rows, "%T %v", c.stored, c.stored)
+		require.NoError(t, s.Erase(t.Context(), scope, nil))
+		left := map[bool]int{true: 1}[want.Class == datastore.Kept]
 		require.Equal(t, left, count(t, db, `SELECT COUNT(*) FROM invoices`), "%T %v", c.stored, c.stored)
 	}
 }
@@ -98,11 +99,11 @@ func TestAnObligationWithoutADateHasNotBegun(t *testing.T) {
 	db := openDB(t)
 	exec(t, db, `CREATE TABLE invoices (id INTEGER PRIMARY KEY, person TEXT, street TEXT, issued)`)
 	exec(t, db, `INSERT INTO invoices VALUES (1, 'p1', 'Street', NULL)`)
-	s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{
-		Name: "invoices", Key: []string{"id"}, Person: "person", Erase: privacy.Delete,
-		Keep:    &privacy.Keep{Because: "law", From: "issued", Years: 10},
-		Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Retain}, {Name: "street", Category: "street", Erase: privacy.Retain}},
+	s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{{
+		Name: "invoices", Key: []string{"id"}, Person: "person", Erase: datamap.Delete,
+		Keep:    &datamap.Keep{Because: "law", From: "issued", Years: 10},
+		Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Retain}, {Name: "street", Category: "street", Erase: datamap.Retain}},
 	}}})
-	require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
+	require.NoError(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil))
 	require.Equal(t, 0, count(t, db, `SELECT COUNT(*) FROM invoices`))
 }

@@ -1,5 +1,5 @@
 // Package sqlstore finds, exports, erases and reads back the rows of a data
-// map in a database/sql database: a privacy.Store.
+// map in a database/sql database: a datastore.Store.
 //
 // # Promises
 //
@@ -45,11 +45,11 @@
 // A [*DatabaseError] names operation and table, and of the cause what the
 // database says of names, codes and rights; the rest, which may quote values,
 // errors.As finds in the driver's error. It is temporary or permanent as its
-// cause is. An error that wraps privacy.ErrLater is temporary: readers are in
+// cause is. An error that wraps datastore.ErrLater is temporary: readers are in
 // the way of a checkpoint, or a joint record changed meanwhile.
 // privacy.ErrStandby is temporary: connect to the primary. Permanent:
 // fs.ErrPermission (a right is missing, see [Grants]). Permanent, from Open:
-// privacy.ErrSchema (call Install), an error that wraps privacy.ErrMap (the map
+// privacy.ErrSchema (call Install), an error that wraps datamap.ErrMap (the map
 // names what is not there, or cannot be erased from), a [*CascadeError] (ErrMap
 // too: the schema deletes what the map keeps). Permanent, from Erase, nothing
 // erased: a [*LostError] (a cascade or a trigger took what was to stay, or what

@@ -9,7 +9,8 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // batch is how many rows one DELETE names.
@@ -20,7 +21,7 @@ const batch = 100
 // after it; what an interruption leaves of that, the next Erase does. Backups
 // from before it keep deleted rows: readable, but for the columns that were
 // sealed under keys of the person which another store has destroyed.
-func (s *Store) Erase(ctx context.Context, scope privacy.Scope) error {
+func (s *Store) Erase(ctx context.Context, scope datastore.Scope, _ []datastore.Row) error {
 	prepared, err := s.prepare(ctx, scope)
 	if err != nil {
 		return err
@@ -45,7 +46,7 @@ func (s *Store) Erase(ctx context.Context, scope privacy.Scope) error {
 
 // prepare asks the application how each joint record is to be redacted, while
 // connections may still be used freely.
-func (s *Store) prepare(ctx context.Context, scope privacy.Scope) (map[string]Redaction, error) {
+func (s *Store) prepare(ctx context.Context, scope datastore.Scope) (map[string]Redaction, error) {
 	found, err := s.locateAll(ctx, s.db, scope)
 	if err != nil {
 		return nil, err
@@ -64,7 +65,7 @@ func (s *Store) prepare(ctx context.Context, scope privacy.Scope) (map[string]Re
 	return prepared, nil
 }
 
-func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, prepared map[string]Redaction) error {
+func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope datastore.Scope, prepared map[string]Redaction) error {
 	found, err := s.lockAll(ctx, tx, scope)
 	if err != nil {
 		return err
@@ -82,7 +83,7 @@ func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, pr
 		case l.others:
 			r, ok := prepared[l.row.Table+"\x00"+l.row.Key]
 			if !ok {
-				return fmt.Errorf("sqlstore: erase: a joint record of table %s came meanwhile: %w", l.row.Table, privacy.ErrLater)
+				return fmt.Errorf("sqlstore: erase: a joint record of table %s came meanwhile: %w", l.row.Table, datastore.ErrLater)
 			}
 			err = s.redact(ctx, tx, scope, l, r)
 		case l.actions != nil:
@@ -108,7 +109,7 @@ func (s *Store) eraseIn(ctx context.Context, tx *sql.Tx, scope privacy.Scope, pr
 // lockAll locates the rows and locks them. On PostgreSQL a policy that came after
 // Open is an error there, and hides no rows; what the application does in the
 // transaction goes by its own setting.
-func (s *Store) lockAll(ctx context.Context, tx *sql.Tx, scope privacy.Scope) (found []located, err error) {
+func (s *Store) lockAll(ctx context.Context, tx *sql.Tx, scope datastore.Scope) (found []located, err error) {
 	var own string
 	hidden := func(setting string) error {
 		if s.db.Kind != sqldb.Postgres {
@@ -132,12 +133,12 @@ func (s *Store) lockAll(ctx context.Context, tx *sql.Tx, scope privacy.Scope) (f
 // lockJoint locks the links of the person's joint records, those of other
 // persons too: of two who are erased at once, the second must see that it is
 // the last.
-func (s *Store) lockJoint(ctx context.Context, tx *sql.Tx, scope privacy.Scope) error {
+func (s *Store) lockJoint(ctx context.Context, tx *sql.Tx, scope datastore.Scope) error {
 	if s.sqlite() { // its writers are serial
 		return nil
 	}
 	for _, t := range s.tables {
-		j := t.Joint
+		j := t.Link
 		if j == nil {
 			continue
 		}
@@ -153,13 +154,13 @@ func (s *Store) lockJoint(ctx context.Context, tx *sql.Tx, scope privacy.Scope) 
 }
 
 // redact applies a prepared redaction and removes the person's link.
-func (s *Store) redact(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l located, r Redaction) error {
+func (s *Store) redact(ctx context.Context, tx *sql.Tx, scope datastore.Scope, l located, r Redaction) error {
 	if r.Apply != nil {
 		if err := r.Apply(ctx, tx); err != nil {
 			return dbError("redact", l.row.Table, err)
 		}
 	}
-	j := l.table.Joint
+	j := l.table.Link
 	var link condition
 	s.key(&link, s.at("", j.Table, j.Record), l.key[0])
 	s.is(&link, s.at("", j.Table, j.Person), scope.Person)
@@ -170,7 +171,7 @@ func (s *Store) redact(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l l
 }
 
 // update does to each column of a row that stays what the map says.
-func (s *Store) update(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l located) error {
+func (s *Store) update(ctx context.Context, tx *sql.Tx, scope datastore.Scope, l located) error {
 	var sets []string
 	var args []any
 	names := make([]string, 0, len(l.actions))
@@ -180,10 +181,10 @@ func (s *Store) update(ctx context.Context, tx *sql.Tx, scope privacy.Scope, l l
 	slices.Sort(names)
 	for _, name := range names {
 		switch l.actions[name] {
-		case privacy.Null:
+		case datamap.Null:
 			sets = append(sets, s.quote(name)+" = NULL")
-		case privacy.Redact:
-			sets, args = append(sets, s.quote(name)+" = ?"), append(args, privacy.RedactedText)
+		case datamap.Redact:
+			sets, args = append(sets, s.quote(name)+" = ?"), append(args, datamap.RedactedText)
 		default: // retained, or another store destroys its key
 		}
 	}
@@ -207,11 +208,11 @@ func (e *KeyError) Error() string {
 	return fmt.Sprintf("sqlstore: erase: the key that the map names for table %s does not tell its rows apart: nothing was erased", e.Table)
 }
 
-// Is makes errors.Is(err, privacy.ErrMap) true.
-func (e *KeyError) Is(target error) bool { return target == privacy.ErrMap }
+// Is makes errors.Is(err, datamap.ErrMap) true.
+func (e *KeyError) Is(target error) bool { return target == datamap.ErrMap }
 
 // only changes no more rows than were found.
-func (s *Store) only(ctx context.Context, tx *sql.Tx, t privacy.Table, found int, query string, args []any) error {
+func (s *Store) only(ctx context.Context, tx *sql.Tx, t datamap.Table, found int, query string, args []any) error {
 	result, err := tx.ExecContext(ctx, s.db.Bind(query), args...)
 	if err != nil {
 		return dbError("erase", t.Name, err)
@@ -255,8 +256,8 @@ func (s *Store) exec(ctx context.Context, tx *sql.Tx, query string, args ...any)
 }
 
 // delete removes rows, links of joint records first.
-func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope privacy.Scope, t privacy.Table, rows []located) error {
-	if j := t.Joint; j != nil {
+func (s *Store) delete(ctx context.Context, tx *sql.Tx, scope datastore.Scope, t datamap.Table, rows []located) error {
+	if j := t.Link; j != nil {
 		for _, l := range rows {
 			var links condition
 			s.key(&links, s.at("", j.Table, j.Record), l.key[0])
@@ -317,7 +318,7 @@ func (s *Store) retired(ctx context.Context, tenant string) ([]string, error) {
 }
 
 func (s *Store) joint() bool {
-	return slices.ContainsFunc(s.tables, func(t privacy.Table) bool { return t.Joint != nil })
+	return slices.ContainsFunc(s.tables, func(t datamap.Table) bool { return t.Link != nil })
 }
 
 // retire destroys the noted owners' keys, then forgets the note.

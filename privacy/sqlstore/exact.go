@@ -9,7 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
 // condition is SQL with its arguments; several conditions are joined by AND.
@@ -176,8 +176,8 @@ func same(a, b field) string {
 }
 
 // others counts the other persons of a joint record t0.
-func (s *Store) others(t privacy.Table, person string) condition {
-	j := t.Joint
+func (s *Store) others(t datamap.Table, person string) condition {
+	j := t.Link
 	var them condition
 	s.is(&them, s.at("o", j.Table, j.Person), person)
 	return condition{[]string{fmt.Sprintf("(SELECT COUNT(*) FROM %s o WHERE %s AND NOT (%s))",

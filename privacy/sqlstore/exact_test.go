@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // Pages of persons go on where the last ended, over numbers, texts and blobs.
@@ -16,7 +18,7 @@ func TestPeopleOfEveryType(t *testing.T) {
 	exec(t, db, `CREATE TABLE logins (id INTEGER PRIMARY KEY, person)`)
 	exec(t, db, `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
 		INSERT INTO logins (person) SELECT i FROM n UNION ALL SELECT 't' || i FROM n UNION ALL SELECT CAST('b' || i AS BLOB) FROM n`)
-	s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{Name: "logins", Key: []string{"id"}, Person: "person", Erase: privacy.Delete}}})
+	s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{{Name: "logins", Key: []string{"id"}, Person: "person", Erase: datamap.Delete}}})
 	seen := map[string]int{}
 	for person, err := range s.People(t.Context()) {
 		require.NoError(t, err)
@@ -40,7 +42,7 @@ func TestPeopleOfADatabaseInUTF16(t *testing.T) {
 	exec(t, db, `CREATE TABLE logins (id INTEGER PRIMARY KEY, person)`)
 	ids := []string{"17", "t1", "\x01\x97é", "b1"}
 	exec(t, db, `INSERT INTO logins (person) VALUES (17), ('t1'), (?), (?)`, []byte(ids[2]), []byte(ids[3]))
-	s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{Name: "logins", Key: []string{"id"}, Person: "person", Erase: privacy.Delete}}})
+	s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{{Name: "logins", Key: []string{"id"}, Person: "person", Erase: datamap.Delete}}})
 	var listed []string
 	for person, err := range s.People(t.Context()) {
 		require.NoError(t, err)
@@ -48,11 +50,11 @@ func TestPeopleOfADatabaseInUTF16(t *testing.T) {
 	}
 	require.ElementsMatch(t, ids, listed)
 	for i, id := range ids {
-		scope := privacy.Scope{Tenant: "t1", Person: id}
+		scope := datastore.Scope{Tenant: "t1", Person: id}
 		rows, err := s.Find(t.Context(), scope)
 		require.NoError(t, err)
 		require.Len(t, rows, 1, "%q", id)
-		require.NoError(t, s.Erase(t.Context(), scope))
+		require.NoError(t, s.Erase(t.Context(), scope, nil))
 		require.Equal(t, len(ids)-1-i, count(t, db, `SELECT COUNT(*) FROM logins`))
 	}
 }
@@ -66,15 +68,15 @@ func TestALookAlikeIsAnotherPersonOfAJointRecord(t *testing.T) {
 	exec(t, db, `INSERT INTO meetings VALUES ('m1', 't1', 'text')`)
 	exec(t, db, `INSERT INTO meeting_people VALUES ('m1', 'p1'), ('m1', 'P1')`)
 	s := open(t, db, dataMap())
-	scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+	scope := datastore.Scope{Tenant: "t1", Person: "p1"}
 	rows, err := s.Find(t.Context(), scope)
 	require.NoError(t, err)
-	require.True(t, of(rows, "meetings").Joint)
-	require.NoError(t, s.Erase(t.Context(), scope))
+	require.True(t, of(rows, "meetings").Others)
+	require.NoError(t, s.Erase(t.Context(), scope, nil))
 	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM meetings`))
 	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM meeting_people WHERE CAST(person AS BLOB) = CAST('P1' AS BLOB)`))
 	require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM meeting_people`))
-	for record, err := range s.Export(t.Context(), "t1", "P1") {
+	for record, err := range s.Export(t.Context(), datastore.Scope{Tenant: "t1", Person: "P1"}) {
 		require.NoError(t, err)
 		require.Equal(t, "meetings", record.Table)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -20,8 +22,8 @@ func ExampleCheckSchema() {
 	defer db.Close()
 	db.SetMaxOpenConns(1)
 	_, err = db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, birthday TEXT)`)
-	findings, checked := sqlstore.CheckSchema(ctx, db, &privacy.Map{Tenant: "main", Tables: []privacy.Table{
-		{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: privacy.Delete},
+	findings, checked := sqlstore.CheckSchema(ctx, db, &datamap.Map{Tenant: "main", Tables: []datamap.Table{
+		{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: datamap.Delete},
 	}})
 	fmt.Println(findings, err, checked)
 	// Output: [edge without index contacts.person unclassified column contacts.birthday] <nil> <nil>
@@ -41,18 +43,18 @@ func ExampleOpen() {
 		fmt.Println(err)
 		return
 	}
-	store, err := sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: &privacy.Map{Tenant: "main", Tables: []privacy.Table{
-		{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: privacy.Delete},
+	store, err := sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: &datamap.Map{Tenant: "main", Tables: []datamap.Table{
+		{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: datamap.Delete},
 	}}})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	scope := privacy.Scope{Tenant: "main", Person: "p1"}
+	scope := datastore.Scope{Tenant: "main", Person: "p1"}
 	rows, err := store.Find(ctx, scope)
 	fmt.Println(len(rows), err)
-	fmt.Println(store.Erase(ctx, scope))
-	left, err := store.Left(ctx, scope, rows)
+	fmt.Println(store.Erase(ctx, scope, nil))
+	left, err := store.Remaining(ctx, scope, rows)
 	fmt.Println(left, err)
 	// Output:
 	// 1 <nil>

@@ -9,17 +9,18 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // Export yields the person's rows table by table. A table's rows are read
 // before the first is yielded, so that whoever opens values may use the pool.
-func (s *Store) Export(ctx context.Context, tenant, person string) iter.Seq2[privacy.Record, error] {
-	return func(yield func(privacy.Record, error) bool) {
+func (s *Store) Export(ctx context.Context, scope datastore.Scope) iter.Seq2[datastore.Record, error] {
+	return func(yield func(datastore.Record, error) bool) {
 		for _, t := range s.tables {
-			records, err := s.records(ctx, t, privacy.Scope{Tenant: tenant, Person: person})
+			records, err := s.records(ctx, t, scope)
 			if err != nil {
-				yield(privacy.Record{}, err)
+				yield(datastore.Record{}, err)
 				return
 			}
 			for _, r := range records {
@@ -33,7 +34,7 @@ func (s *Store) Export(ctx context.Context, tenant, person string) iter.Seq2[pri
 
 const otherPersons = "also concerns other persons"
 
-func (s *Store) records(ctx context.Context, t privacy.Table, scope privacy.Scope) ([]privacy.Record, error) {
+func (s *Store) records(ctx context.Context, t datamap.Table, scope datastore.Scope) ([]datastore.Record, error) {
 	joins, where, args, ok := s.where(t, scope)
 	if !ok {
 		return nil, nil
@@ -44,7 +45,7 @@ func (s *Store) records(ctx context.Context, t privacy.Table, scope privacy.Scop
 		quoted[i] = "t0." + s.quote(c.Name)
 	}
 	list := strings.Join(quoted, ", ")
-	if j := t.Joint; j != nil {
+	if j := t.Link; j != nil {
 		owner := "''"
 		if j.Owner != "" {
 			owner = "t0." + s.quote(j.Owner)
@@ -54,7 +55,7 @@ func (s *Store) records(ctx context.Context, t privacy.Table, scope privacy.Scop
 		args = append(others.args, args...)
 	}
 	query := fmt.Sprintf("SELECT %s FROM %s t0%s WHERE %s ORDER BY %s", list, s.quote(t.Name), joins, where, s.order(t))
-	var records []privacy.Record
+	var records []datastore.Record
 	var texts []bool
 	err := sqldb.Each(ctx, s.db, func(rows *sql.Rows) (err error) {
 		if texts == nil {
@@ -70,12 +71,12 @@ func (s *Store) records(ctx context.Context, t privacy.Table, scope privacy.Scop
 }
 
 // exported lists key columns, then the columns of the map.
-func exported(t privacy.Table) []privacy.Column {
-	var columns []privacy.Column
+func exported(t datamap.Table) []datamap.Column {
+	var columns []datamap.Column
 	for _, k := range t.Key {
 		c, ok := t.Column(k)
 		if !ok {
-			c = privacy.Column{Name: k, Joint: true}
+			c = datamap.Column{Name: k, Everyone: true}
 		}
 		columns = append(columns, c)
 	}
@@ -101,9 +102,9 @@ func (s *Store) textColumns(rows *sql.Rows) ([]bool, error) {
 	return texts, nil
 }
 
-func record(rows *sql.Rows, t privacy.Table, columns []privacy.Column, texts []bool) (privacy.Record, error) {
+func record(rows *sql.Rows, t datamap.Table, columns []datamap.Column, texts []bool) (datastore.Record, error) {
 	n := len(columns)
-	if t.Joint != nil {
+	if t.Link != nil {
 		n += 2
 	}
 	values, pointers := make([]any, n), make([]any, n)
@@ -111,31 +112,31 @@ func record(rows *sql.Rows, t privacy.Table, columns []privacy.Column, texts []b
 		pointers[i] = &values[i]
 	}
 	if err := rows.Scan(pointers...); err != nil {
-		return privacy.Record{}, err
+		return datastore.Record{}, err
 	}
 	for i, v := range values {
 		if b, ok := v.([]byte); ok && texts[i] {
 			values[i] = string(b)
 		}
 	}
-	r := privacy.Record{Table: t.Name, Schema: t.SchemaID()}
+	r := datastore.Record{Table: t.Name, Schema: t.SchemaID()}
 	key, err := keyParts(values[:len(t.Key)])
 	if err != nil {
-		return privacy.Record{}, err
+		return datastore.Record{}, err
 	}
 	r.Key = joinKey(key)
 	shared := false
-	if t.Joint != nil {
+	if t.Link != nil {
 		if r.Owner, err = textOf(values[n-2]); err != nil {
-			return privacy.Record{}, err
+			return datastore.Record{}, err
 		}
 		if shared, err = isPositive(values[n-1]); err != nil {
-			return privacy.Record{}, err
+			return datastore.Record{}, err
 		}
 	}
 	for i, c := range columns {
-		f := privacy.Field{Name: c.Name, Value: values[i], Sealed: c.Sealed, Withhold: c.Withhold}
-		if f.Withhold == "" && shared && !c.Joint && c.Category != "" {
+		f := datastore.Field{Name: c.Name, Value: values[i], Sealed: c.Sealed, Withhold: c.Withhold}
+		if f.Withhold == "" && shared && !c.Everyone && c.Category != "" {
 			f.Withhold = otherPersons
 		}
 		if f.Withhold != "" {
@@ -148,8 +149,8 @@ func record(rows *sql.Rows, t privacy.Table, columns []privacy.Column, texts []b
 
 // People lists the persons of every table that names them, page by page, so
 // that no connection is held between two persons.
-func (s *Store) People(ctx context.Context) iter.Seq2[privacy.Person, error] {
-	return func(yield func(privacy.Person, error) bool) {
+func (s *Store) People(ctx context.Context) iter.Seq2[datastore.Person, error] {
+	return func(yield func(datastore.Person, error) bool) {
 		for _, t := range s.tables {
 			if t.Ref != nil {
 				continue
@@ -163,14 +164,14 @@ func (s *Store) People(ctx context.Context) iter.Seq2[privacy.Person, error] {
 
 const page = 1000
 
-func (s *Store) peopleOf(ctx context.Context, t privacy.Table, yield func(privacy.Person, error) bool) bool {
+func (s *Store) peopleOf(ctx context.Context, t datamap.Table, yield func(datastore.Person, error) bool) bool {
 	tenants := []string{s.cfg.Map.Tenant}
 	if t.Tenant != "" {
 		tenant := s.at("", t.Name, t.Tenant)
 		var err error
 		tenants, err = s.texts(ctx, "people", t.Name, fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s IS NOT NULL ORDER BY 1", tenant.distinct(), s.quote(t.Name), tenant.name))
 		if err != nil {
-			return yield(privacy.Person{}, err) && false
+			return yield(datastore.Person{}, err) && false
 		}
 	}
 	for _, tenant := range tenants {
@@ -178,11 +179,11 @@ func (s *Store) peopleOf(ctx context.Context, t privacy.Table, yield func(privac
 		for more := true; more; {
 			persons, last, err := s.personsAfter(ctx, t, tenant, after)
 			if err != nil {
-				yield(privacy.Person{}, err)
+				yield(datastore.Person{}, err)
 				return false
 			}
 			for _, p := range persons {
-				if !yield(privacy.Person{Tenant: tenant, ID: p}, nil) {
+				if !yield(datastore.Person{Tenant: tenant, ID: p}, nil) {
 					return false
 				}
 			}
@@ -194,9 +195,9 @@ func (s *Store) peopleOf(ctx context.Context, t privacy.Table, yield func(privac
 
 // personsAfter reads the next page of ids, as text, and where it ends. Ids that
 // the column takes for equal and bytes do not (p1 and P1) are two persons.
-func (s *Store) personsAfter(ctx context.Context, t privacy.Table, tenant string, after []any) (ids []string, last []any, err error) {
+func (s *Store) personsAfter(ctx context.Context, t datamap.Table, tenant string, after []any) (ids []string, last []any, err error) {
 	person, from := s.at("t0", t.Name, t.Person), s.quote(t.Name)+" t0"
-	if j := t.Joint; j != nil {
+	if j := t.Link; j != nil {
 		person = s.at("l", j.Table, j.Person)
 		from += fmt.Sprintf(" JOIN %s l ON %s", s.quote(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", t.Name, t.Key[0])))
 	}

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
 // Grants lists the GRANT statements, one for each right, that a role needs on
@@ -19,7 +19,7 @@ import (
 // Rows are locked before they are erased, which needs the right to UPDATE some
 // column also where rows only go, but on MariaDB: it is one that leads to the
 // person.
-func Grants(ctx context.Context, handle *sql.DB, m *privacy.Map, role string) ([]string, error) {
+func Grants(ctx context.Context, handle *sql.DB, m *datamap.Map, role string) ([]string, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
@@ -53,13 +53,13 @@ func Grants(ctx context.Context, handle *sql.DB, m *privacy.Map, role string) ([
 			columns = lockColumn(t)
 		}
 		rights := append([]string{"SELECT"}, update(columns...)...)
-		if t.Erase == privacy.Delete {
+		if t.Erase == datamap.Delete {
 			rights = append(rights, "DELETE")
 		}
 		if err := grant(t.Name, rights...); err != nil {
 			return nil, fmt.Errorf("sqlstore: grants: %w", err)
 		}
-		j := t.Joint
+		j := t.Link
 		if j == nil {
 			continue
 		}
@@ -75,13 +75,13 @@ func Grants(ctx context.Context, handle *sql.DB, m *privacy.Map, role string) ([
 }
 
 // changedColumns lists the columns that an erasure changes.
-func changedColumns(t privacy.Table) []string {
+func changedColumns(t datamap.Table) []string {
 	var names []string
 	for name, action := range t.Stays() {
-		if action == privacy.Retain && name != t.Person {
+		if action == datamap.Retain && name != t.Person {
 			action = t.Erase // once the obligation is over
 		}
-		if action == privacy.Null || action == privacy.Redact {
+		if action == datamap.Null || action == datamap.Redact {
 			names = append(names, name)
 		}
 	}
@@ -90,7 +90,7 @@ func changedColumns(t privacy.Table) []string {
 }
 
 // lockColumn is the one whose right lets a role lock the rows.
-func lockColumn(t privacy.Table) []string {
+func lockColumn(t datamap.Table) []string {
 	switch {
 	case t.Person != "":
 		return []string{t.Person}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -30,20 +32,20 @@ func TestTheGrantsAreEnoughAndEachIsNeeded(t *testing.T) {
 					`CREATE TABLE visits (id bigint PRIMARY KEY, person varchar(40), place varchar(40), day bigint)`,
 					`CREATE TABLE talks (id bigint PRIMARY KEY, body varchar(40))`,
 					`CREATE TABLE talk_persons (talk bigint, person varchar(40), PRIMARY KEY (talk, person))`)
-				m := &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
-					{Name: "cases", Key: []string{"id"}, Person: "person", Erase: privacy.Delete},
-					{Name: "papers", Key: []string{"id"}, Ref: &privacy.Ref{Column: "case_id", Table: "cases"}, Erase: privacy.Delete, Columns: []privacy.Column{{Name: "body", Category: "text"}}},
+				m := &datamap.Map{Tenant: "t1", Tables: []datamap.Table{
+					{Name: "cases", Key: []string{"id"}, Person: "person", Erase: datamap.Delete},
+					{Name: "papers", Key: []string{"id"}, Ref: &datamap.Ref{Column: "case_id", Table: "cases"}, Erase: datamap.Delete, Columns: []datamap.Column{{Name: "body", Category: "text"}}},
 					{
-						Name: "bills", Key: []string{"id"}, Person: "person", Erase: privacy.Delete, Keep: &privacy.Keep{Because: "law", From: "issued", Years: 10},
-						Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Retain}, {Name: "name", Category: "name", Erase: privacy.Redact}, {Name: "phone", Category: "phone", Erase: privacy.Null}},
+						Name: "bills", Key: []string{"id"}, Person: "person", Erase: datamap.Delete, Keep: &datamap.Keep{Because: "law", From: "issued", Years: 10},
+						Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Retain}, {Name: "name", Category: "name", Erase: datamap.Redact}, {Name: "phone", Category: "phone", Erase: datamap.Null}},
 					},
 					{
-						Name: "visits", Key: []string{"id"}, Person: "person", Erase: privacy.Null, Keep: &privacy.Keep{Because: "law", From: "day", Years: 10},
-						Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Retain}, {Name: "place", Category: "place", Erase: privacy.Retain}},
+						Name: "visits", Key: []string{"id"}, Person: "person", Erase: datamap.Null, Keep: &datamap.Keep{Because: "law", From: "day", Years: 10},
+						Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Retain}, {Name: "place", Category: "place", Erase: datamap.Retain}},
 					},
 					{
-						Name: "talks", Key: []string{"id"}, Erase: privacy.Delete, Joint: &privacy.Joint{Table: "talk_persons", Record: "talk", Person: "person"},
-						Columns: []privacy.Column{{Name: "body", Category: "text"}},
+						Name: "talks", Key: []string{"id"}, Erase: datamap.Delete, Link: &datamap.Link{Table: "talk_persons", Record: "talk", Person: "person"},
+						Columns: []datamap.Column{{Name: "body", Category: "text"}},
 					},
 				}}
 				for _, right := range d.Rights(t, privacy.Grants(), role) {
@@ -68,20 +70,20 @@ func TestTheGrantsAreEnoughAndEachIsNeeded(t *testing.T) {
 					if err != nil {
 						return err
 					}
-					scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+					scope := datastore.Scope{Tenant: "t1", Person: "p1"}
 					found, err := store.Find(t.Context(), scope)
 					if err != nil {
 						return err
 					}
-					for _, err := range store.Export(t.Context(), "t1", "p1") {
+					for _, err := range store.Export(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}) {
 						if err != nil {
 							return err
 						}
 					}
-					if err := store.Erase(t.Context(), scope); err != nil {
+					if err := store.Erase(t.Context(), scope, nil); err != nil {
 						return err
 					}
-					left, err := store.Left(t.Context(), scope, found)
+					left, err := store.Remaining(t.Context(), scope, found)
 					if err != nil {
 						return err
 					}

@@ -8,7 +8,8 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // CascadeError says that erasing rows of one table makes the database delete
@@ -30,8 +31,8 @@ func (e *CascadeError) Error() string {
 	return fmt.Sprintf("sqlstore: deleting from %s makes the database delete from %s (ON DELETE CASCADE), whose rows the map keeps: take the cascade off the foreign key", e.Deleted, e.Kept)
 }
 
-// Is makes errors.Is(err, privacy.ErrMap) true.
-func (e *CascadeError) Is(target error) bool { return target == privacy.ErrMap }
+// Is makes errors.Is(err, datamap.ErrMap) true.
+func (e *CascadeError) Is(target error) bool { return target == datamap.ErrMap }
 
 // LostError says that an erasure was taken back, because in its transaction a
 // row disappeared that was to stay, by a cascade or a trigger: one that the map
@@ -48,13 +49,13 @@ func (e *LostError) Error() string {
 
 // staysInPlace reports whether rows of the table may outlive the erasure of a
 // person whom they are about.
-func staysInPlace(t privacy.Table) bool {
-	return t.Reaches() && (t.Erase != privacy.Delete || t.Keep != nil || t.Joint != nil)
+func staysInPlace(t datamap.Table) bool {
+	return t.Reaches() && (t.Erase != datamap.Delete || t.Keep != nil || t.Link != nil)
 }
 
 // isNeeded reports whether kept rows of the table are worth less without the
 // column: it leads to their person, or the obligation is about it.
-func isNeeded(t privacy.Table, column string) bool {
+func isNeeded(t datamap.Table, column string) bool {
 	if t.Keep == nil {
 		return false
 	}
@@ -63,7 +64,7 @@ func isNeeded(t privacy.Table, column string) bool {
 		needed = append(needed, t.Ref.Column)
 	}
 	for name, action := range t.Stays() {
-		if action == privacy.Retain {
+		if action == datamap.Retain {
 			needed = append(needed, name)
 		}
 	}
@@ -103,7 +104,7 @@ func (s *Store) othersThere(ctx context.Context, tx *sql.Tx, before map[string]i
 
 // stillThere checks within the transaction that no row disappeared but those
 // that were to go.
-func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, scope privacy.Scope, found []located) error {
+func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, scope datastore.Scope, found []located) error {
 	for _, l := range found {
 		if l.actions == nil && !l.others {
 			continue
@@ -122,8 +123,8 @@ func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, scope privacy.Scope,
 }
 
 // Missing answers which of the rows are not there any more, by their keys.
-func (s *Store) Missing(ctx context.Context, scope privacy.Scope, rows []privacy.Row) ([]privacy.Row, error) {
-	var missing []privacy.Row
+func (s *Store) Missing(ctx context.Context, scope datastore.Scope, rows []datastore.Row) ([]datastore.Row, error) {
+	var missing []datastore.Row
 	for _, row := range rows {
 		t, ok := s.cfg.Map.Table(row.Table)
 		if ok {

@@ -10,26 +10,27 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/internal/testdb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // lawMap deletes contacts and their notes, keeps invoices, and makes deals
 // forget their person.
-func lawMap() *privacy.Map {
-	return &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
-		{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: privacy.Delete},
+func lawMap() *datamap.Map {
+	return &datamap.Map{Tenant: "t1", Tables: []datamap.Table{
+		{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: datamap.Delete},
 		{
-			Name: "invoices", Key: []string{"id"}, Person: "person", Erase: privacy.Delete,
-			Keep:    &privacy.Keep{Because: "law", From: "issued", Years: 10},
-			Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Retain}, {Name: "street", Category: "street", Erase: privacy.Retain}, {Name: "contact"}, {Name: "parent"}},
+			Name: "invoices", Key: []string{"id"}, Person: "person", Erase: datamap.Delete,
+			Keep:    &datamap.Keep{Because: "law", From: "issued", Years: 10},
+			Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Retain}, {Name: "street", Category: "street", Erase: datamap.Retain}, {Name: "contact"}, {Name: "parent"}},
 		},
 		{
-			Name: "deals", Key: []string{"id"}, Person: "person", Erase: privacy.Null,
-			Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Null}, {Name: "contact"}},
+			Name: "deals", Key: []string{"id"}, Person: "person", Erase: datamap.Null,
+			Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Null}, {Name: "contact"}},
 		},
-		{Name: "accounts", Columns: []privacy.Column{{Name: "id"}}},
-		{Name: "plans", Columns: []privacy.Column{{Name: "id"}, {Name: "contact"}}},
+		{Name: "accounts", Columns: []datamap.Column{{Name: "id"}}},
+		{Name: "plans", Columns: []datamap.Column{{Name: "id"}, {Name: "contact"}}},
 	}}
 }
 
@@ -92,7 +93,7 @@ func TestACascadeIntoWhatIsKeptIsRefused(t *testing.T) {
 				}
 				var refused *sqlstore.CascadeError
 				require.ErrorAs(t, err, &refused, name)
-				require.ErrorIs(t, err, privacy.ErrMap)
+				require.ErrorIs(t, err, datamap.ErrMap)
 				require.Equal(t, sqlstore.CascadeError{Deleted: c.deleted, Kept: c.kept}, *refused, name)
 				require.ErrorContains(t, err, c.deleted)
 				require.ErrorContains(t, err, c.kept)
@@ -152,11 +153,11 @@ func TestACascadeThatCameLaterLosesNothing(t *testing.T) {
 		exec(t, db, `CREATE TABLE invoices (id TEXT PRIMARY KEY, person TEXT, street TEXT, issued INTEGER, contact TEXT REFERENCES contacts(id) ON DELETE CASCADE, parent TEXT)`)
 		exec(t, db, `INSERT INTO contacts VALUES ('c1', 'p1')`)
 		exec(t, db, `INSERT INTO invoices VALUES ('i1', 'p1', 'Street', 1714557600000000, 'c1', NULL)`)
-		scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+		scope := datastore.Scope{Tenant: "t1", Person: "p1"}
 		rows, err := s.Find(t.Context(), scope)
 		require.NoError(t, err)
 		var lost *sqlstore.LostError
-		require.ErrorAs(t, s.Erase(t.Context(), scope), &lost)
+		require.ErrorAs(t, s.Erase(t.Context(), scope, nil), &lost)
 		require.Equal(t, "invoices", lost.Table)
 		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM invoices`))
 		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM contacts`))
@@ -178,12 +179,12 @@ func TestAKeyThatIsNoneReachesNobodyElse(t *testing.T) {
 	for name, c := range map[string]struct {
 		ddl   string
 		key   []string
-		erase privacy.Action
+		erase datamap.Action
 	}{
-		"one column of two": {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT, PRIMARY KEY (no, person)) WITHOUT ROWID`, []string{"no"}, privacy.Delete},
-		"two of three":      {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT, PRIMARY KEY (no, part, person))`, []string{"no", "part"}, privacy.Delete},
-		"collation":         {`CREATE TABLE files (no TEXT COLLATE NOCASE, part INTEGER, person TEXT); CREATE UNIQUE INDEX files_no ON files (no COLLATE BINARY)`, []string{"no"}, privacy.Delete},
-		"rows that stay":    {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT)`, []string{"no"}, privacy.Null},
+		"one column of two": {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT, PRIMARY KEY (no, person)) WITHOUT ROWID`, []string{"no"}, datamap.Delete},
+		"two of three":      {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT, PRIMARY KEY (no, part, person))`, []string{"no", "part"}, datamap.Delete},
+		"collation":         {`CREATE TABLE files (no TEXT COLLATE NOCASE, part INTEGER, person TEXT); CREATE UNIQUE INDEX files_no ON files (no COLLATE BINARY)`, []string{"no"}, datamap.Delete},
+		"rows that stay":    {`CREATE TABLE files (no INTEGER, part INTEGER, person TEXT)`, []string{"no"}, datamap.Null},
 	} {
 		db := openDB(t)
 		exec(t, db, c.ddl)
@@ -191,14 +192,14 @@ func TestAKeyThatIsNoneReachesNobodyElse(t *testing.T) {
 		if name != "collation" {
 			exec(t, db, `UPDATE files SET no = 1`)
 		}
-		s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{
+		s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{{
 			Name: "files", Key: c.key, Person: "person", Erase: c.erase,
-			Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Null}},
+			Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Null}},
 		}}})
-		err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		err := s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil)
 		var refused *sqlstore.KeyError
 		require.ErrorAs(t, err, &refused, name)
-		require.ErrorIs(t, err, privacy.ErrMap, name)
+		require.ErrorIs(t, err, datamap.ErrMap, name)
 		require.Equal(t, "files", refused.Table)
 		require.Equal(t, 2, count(t, db, `SELECT COUNT(person) FROM files`), name)
 	}
@@ -234,15 +235,15 @@ func TestACascadeReachesNobodyElse(t *testing.T) {
 				}
 				exec(t, db, c.ddl)
 				exec(t, db, c.rows)
-				m := &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
-					{Name: "staff", Key: []string{"id"}, Person: "person", Erase: privacy.Delete, Columns: []privacy.Column{{Name: "boss"}}},
+				m := &datamap.Map{Tenant: "t1", Tables: []datamap.Table{
+					{Name: "staff", Key: []string{"id"}, Person: "person", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "boss"}}},
 				}}
 				if c.lost == "members" {
-					m.Tables = append(m.Tables, privacy.Table{Name: "members", Key: []string{"id"}, Person: "person", Erase: privacy.Delete, Columns: []privacy.Column{{Name: "team"}}})
+					m.Tables = append(m.Tables, datamap.Table{Name: "members", Key: []string{"id"}, Person: "person", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "team"}}})
 				}
 				s := open(t, db, m)
 				before := count(t, db, `SELECT COUNT(*) FROM staff`)
-				err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+				err := s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil)
 				if c.lost == "" {
 					require.NoError(t, err, name)
 					require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM staff`), name)
@@ -273,12 +274,12 @@ func TestALossIsNotHiddenByAnInsertion(t *testing.T) {
 		exec(t, db, `INSERT INTO meetings VALUES ('m1', 't1', 'text'); INSERT INTO meeting_people VALUES ('m1', 'p1'), ('m1', 'p2')`)
 		s, err := sqlstore.Open(t.Context(), sqlstore.Config{
 			DB: db,
-			Map: &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
-				{Name: "staff", Key: []string{"id"}, Person: "person", Erase: privacy.Delete, Columns: []privacy.Column{{Name: "boss"}}},
-				{Name: "meetings", Key: []string{"id"}, Erase: privacy.Delete, Joint: &privacy.Joint{Table: "meeting_people", Record: "meeting", Person: "person"}},
+			Map: &datamap.Map{Tenant: "t1", Tables: []datamap.Table{
+				{Name: "staff", Key: []string{"id"}, Person: "person", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "boss"}}},
+				{Name: "meetings", Key: []string{"id"}, Erase: datamap.Delete, Link: &datamap.Link{Table: "meeting_people", Record: "meeting", Person: "person"}},
 			}},
 			Redact: func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
-				return sqlstore.Redaction{Apply: func(ctx context.Context, _ privacy.Tx) error {
+				return sqlstore.Redaction{Apply: func(ctx context.Context, _ datastore.Tx) error {
 					_, err := other.ExecContext(ctx, `INSERT INTO staff VALUES ('9', 'p9', NULL)`)
 					if d.Name == testdb.MariaDB && err != nil {
 						require.ErrorContains(t, err, "Lock wait timeout") // it waits for the erasure
@@ -290,7 +291,7 @@ func TestALossIsNotHiddenByAnInsertion(t *testing.T) {
 		})
 		require.NoError(t, err)
 		var lost *sqlstore.LostError
-		require.ErrorAs(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}), &lost)
+		require.ErrorAs(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil), &lost)
 		require.Equal(t, "staff", lost.Table)
 		require.Equal(t, 2, count(t, db, `SELECT COUNT(*) FROM staff WHERE person <> 'p9'`))
 	})

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
 // liveTable is what the database says about a table.
@@ -18,7 +18,7 @@ type liveTable struct {
 
 // liveSchema reads every table of the database but the library's own, by the
 // names that the map gives them.
-func liveSchema(ctx context.Context, db *sqldb.DB, m *privacy.Map) (map[string]*liveTable, error) {
+func liveSchema(ctx context.Context, db *sqldb.DB, m *datamap.Map) (map[string]*liveTable, error) {
 	names, err := namesOf(ctx, db, m)
 	if err != nil {
 		return nil, dbError("check schema", "(schema)", err)
@@ -92,7 +92,7 @@ func foreign(ctx context.Context, db *sqldb.DB, q question, names tableNames, li
 
 // liveQueries ask for the columns of all tables, and for those that lead an
 // index which knows every row: id, table, column.
-func liveQueries(db *sqldb.DB, m *privacy.Map) (columns, leading question) {
+func liveQueries(db *sqldb.DB, m *datamap.Map) (columns, leading question) {
 	switch db.Kind {
 	case sqldb.SQLite:
 		return question{query: `SELECT lower(m.name), m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c

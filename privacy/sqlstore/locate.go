@@ -11,21 +11,23 @@ import (
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // located is a row with what erasing it needs.
 type located struct {
-	row     privacy.Row
-	table   privacy.Table
+	row     datastore.Row
+	table   datamap.Table
 	key     []keyPart
-	actions map[string]privacy.Action // of a row that stays; nil: it goes
+	actions map[string]datamap.Action // of a row that stays; nil: it goes
 	owner   string
 	others  bool // a joint record with other persons left
 }
 
 // selection is the SELECT over one table: what is read, in order.
 type selection struct {
-	table   privacy.Table
+	table   datamap.Table
 	columns []string // quoted, with alias
 	undated bool     // Created is a day, which does not say whether a row is older than an erasure of that day
 	stays   []string // names of columns whose state says whether the row is clean
@@ -33,7 +35,7 @@ type selection struct {
 
 // selectionOf reads keys, dates, key owner and the columns whose state tells
 // whether anything is left to do.
-func (s *Store) selectionOf(t privacy.Table) selection {
+func (s *Store) selectionOf(t datamap.Table) selection {
 	sel := selection{table: t}
 	add := func(column string) { sel.columns = append(sel.columns, column) }
 	for _, k := range t.Key {
@@ -51,8 +53,8 @@ func (s *Store) selectionOf(t privacy.Table) selection {
 	if t.Keep != nil {
 		add(s.at("t0", t.Name, t.Keep.From).moment())
 	}
-	if t.Joint != nil && t.Joint.Owner != "" {
-		add(s.at("t0", t.Name, t.Joint.Owner).name)
+	if t.Link != nil && t.Link.Owner != "" {
+		add(s.at("t0", t.Name, t.Link.Owner).name)
 	}
 	actions := t.Stays()
 	for name := range actions {
@@ -60,7 +62,7 @@ func (s *Store) selectionOf(t privacy.Table) selection {
 	}
 	slices.Sort(sel.stays)
 	for _, name := range sel.stays {
-		if f := s.at("t0", t.Name, name); actions[name] == privacy.Redact && f.kind == textual {
+		if f := s.at("t0", t.Name, name); actions[name] == datamap.Redact && f.kind == textual {
 			add(f.text()) // without the blanks to which a char(n) is filled up
 		} else {
 			add(f.name)
@@ -70,7 +72,7 @@ func (s *Store) selectionOf(t privacy.Table) selection {
 }
 
 // where joins the table along its edges to the person of the scope.
-func (s *Store) where(t privacy.Table, scope privacy.Scope) (joins, where string, args []any, ok bool) {
+func (s *Store) where(t datamap.Table, scope datastore.Scope) (joins, where string, args []any, ok bool) {
 	path := s.cfg.Map.Path(t)
 	for i, next := range path[1:] {
 		from, to := fmt.Sprintf("t%d", i), fmt.Sprintf("t%d", i+1)
@@ -78,7 +80,7 @@ func (s *Store) where(t privacy.Table, scope privacy.Scope) (joins, where string
 	}
 	last, alias := path[len(path)-1], fmt.Sprintf("t%d", len(path)-1)
 	person := s.at(alias, last.Name, last.Person)
-	if j := last.Joint; j != nil {
+	if j := last.Link; j != nil {
 		joins += fmt.Sprintf(" JOIN %s l ON %s", s.quote(j.Table), same(s.at("l", j.Table, j.Record), s.at(alias, last.Name, last.Key[0])))
 		person = s.at("l", j.Table, j.Person)
 	}
@@ -101,7 +103,7 @@ func (s *Store) where(t privacy.Table, scope privacy.Scope) (joins, where string
 // locateAll finds the rows of a person. In the transaction of an erasure it
 // locks them, and the rows that lead to the person: nobody gives a row to
 // another person before it is erased.
-func (s *Store) locateAll(ctx context.Context, q sqldb.Querier, scope privacy.Scope) ([]located, error) {
+func (s *Store) locateAll(ctx context.Context, q sqldb.Querier, scope datastore.Scope) ([]located, error) {
 	if scope.Tenant == "" || scope.Person == "" {
 		return nil, privacy.ErrID
 	}
@@ -116,14 +118,14 @@ func (s *Store) locateAll(ctx context.Context, q sqldb.Querier, scope privacy.Sc
 	return all, nil
 }
 
-func (s *Store) locate(ctx context.Context, q sqldb.Querier, t privacy.Table, scope privacy.Scope) ([]located, error) {
+func (s *Store) locate(ctx context.Context, q sqldb.Querier, t datamap.Table, scope datastore.Scope) ([]located, error) {
 	joins, where, args, ok := s.where(t, scope)
 	if !ok {
 		return nil, nil
 	}
 	sel := s.selectionOf(t)
 	columns := strings.Join(sel.columns, ", ")
-	if t.Joint != nil {
+	if t.Link != nil {
 		others := s.others(t, scope.Person)
 		columns += ", " + others.String()
 		args = append(others.args, args...)
@@ -136,7 +138,7 @@ func (s *Store) locate(ctx context.Context, q sqldb.Querier, t privacy.Table, sc
 }
 
 // order is the order of a table's rows: by key.
-func (s *Store) order(t privacy.Table) string {
+func (s *Store) order(t datamap.Table) string {
 	names := make([]string, len(t.Key))
 	for i, k := range t.Key {
 		names[i] = "t0." + s.quote(k)
@@ -145,13 +147,13 @@ func (s *Store) order(t privacy.Table) string {
 }
 
 // byKey reports whether the row of that key still holds what should be gone.
-func (s *Store) byKey(ctx context.Context, t privacy.Table, key string, scope privacy.Scope) (bool, error) {
+func (s *Store) byKey(ctx context.Context, t datamap.Table, key string, scope datastore.Scope) (bool, error) {
 	found, err := s.rowsOf(ctx, t, key, scope)
 	return len(found) > 0 && !found[0].row.Clean, err
 }
 
 // rowsOf reads the row of that key, if it is there.
-func (s *Store) rowsOf(ctx context.Context, t privacy.Table, key string, scope privacy.Scope) ([]located, error) {
+func (s *Store) rowsOf(ctx context.Context, t datamap.Table, key string, scope datastore.Scope) ([]located, error) {
 	parts := splitKey(key, len(t.Key))
 	if len(parts) != len(t.Key) {
 		return nil, dbError("left", t.Name, errors.New("a key of another shape"))
@@ -165,14 +167,14 @@ func (s *Store) rowsOf(ctx context.Context, t privacy.Table, key string, scope p
 		s.is(&where, s.at("t0", t.Name, t.Tenant), scope.Tenant)
 	}
 	columns := strings.Join(sel.columns, ", ")
-	if t.Joint != nil {
+	if t.Link != nil {
 		columns += ", 0"
 	}
 	query := fmt.Sprintf("SELECT %s FROM %s t0 WHERE %s", columns, s.quote(t.Name), where)
 	return s.scan(ctx, s.db, sel, scope, query, where.args)
 }
 
-func (s *Store) scan(ctx context.Context, q sqldb.Querier, sel selection, scope privacy.Scope, query string, args []any) (found []located, err error) {
+func (s *Store) scan(ctx context.Context, q sqldb.Querier, sel selection, scope datastore.Scope, query string, args []any) (found []located, err error) {
 	err = sqldb.Each(ctx, q, func(rows *sql.Rows) error {
 		l, err := sel.read(rows, scope)
 		found = append(found, l)
@@ -182,10 +184,10 @@ func (s *Store) scan(ctx context.Context, q sqldb.Querier, sel selection, scope 
 }
 
 // read takes one row apart in the order of selectionOf.
-func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) {
+func (sel selection) read(rows *sql.Rows, scope datastore.Scope) (located, error) {
 	t := sel.table
 	n := len(sel.columns)
-	if t.Joint != nil {
+	if t.Link != nil {
 		n++
 	}
 	values, pointers := make([]any, n), make([]any, n)
@@ -196,7 +198,7 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 		return located{}, err
 	}
 	next := func() any { v := values[0]; values = values[1:]; return v }
-	l := located{table: t, row: privacy.Row{Table: t.Name, Class: privacy.Deleted}}
+	l := located{table: t, row: datastore.Row{Table: t.Name, Class: datastore.Deleted}}
 	var err error
 	if l.key, err = keyParts(values[:len(t.Key)]); err != nil {
 		return located{}, err
@@ -214,7 +216,7 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 	if t.Keep != nil {
 		start = next()
 	}
-	if t.Joint != nil && t.Joint.Owner != "" {
+	if t.Link != nil && t.Link.Owner != "" {
 		if l.owner, err = textOf(next()); err != nil {
 			return located{}, err
 		}
@@ -231,12 +233,12 @@ func (sel selection) read(rows *sql.Rows, scope privacy.Scope) (located, error) 
 			l.row.Clean = false
 		}
 	}
-	if t.Joint != nil {
+	if t.Link != nil {
 		if l.others, err = isPositive(next()); err != nil {
 			return located{}, err
 		}
 		if l.others {
-			l.row.Joint, l.row.Class = true, privacy.Redacted
+			l.row.Others, l.row.Class = true, datastore.Redacted
 		}
 	}
 	return l, nil
@@ -259,38 +261,38 @@ func (l *located) fate(start any, now time.Time) {
 			held = until.After(now)
 		}
 	}
-	if t.Erase == privacy.Delete && !held {
+	if t.Erase == datamap.Delete && !held {
 		return
 	}
 	l.actions = t.Stays()
 	kept, shredded := false, false
 	for name, action := range l.actions {
-		if action == privacy.Retain && name != t.Person {
+		if action == datamap.Retain && name != t.Person {
 			if kept = kept || held; !held {
 				l.actions[name] = t.Erase // the obligation is over
 			}
 		}
-		shredded = shredded || l.actions[name] == privacy.Shred
+		shredded = shredded || l.actions[name] == datamap.Shred
 	}
 	switch {
 	case kept:
-		l.row.Class, l.row.Until, l.row.Because = privacy.Kept, until, because
+		l.row.Class, l.row.Until, l.row.Because = datastore.Kept, until, because
 	case shredded:
-		l.row.Class = privacy.Shredded
-	case t.Person != "" && l.actions[t.Person] == privacy.Retain:
-		l.row.Class = privacy.Pseudonymised
+		l.row.Class = datastore.Shredded
+	case t.Person != "" && l.actions[t.Person] == datamap.Retain:
+		l.row.Class = datastore.Pseudonymised
 	default:
-		l.row.Class = privacy.Redacted
+		l.row.Class = datastore.Redacted
 	}
 }
 
-func clean(action privacy.Action, v any) bool {
+func clean(action datamap.Action, v any) bool {
 	switch action {
-	case privacy.Null:
+	case datamap.Null:
 		return v == nil
-	case privacy.Redact:
+	case datamap.Redact:
 		text, err := textOf(v)
-		return v == nil || err == nil && text == privacy.RedactedText
+		return v == nil || err == nil && text == datamap.RedactedText
 	default:
 		return true // retained, or unreadable without the key
 	}

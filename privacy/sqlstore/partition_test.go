@@ -7,7 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/internal/testdb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -35,28 +36,28 @@ func TestACascadeOfAPartReachesNobodyElse(t *testing.T) {
 				run(t, db, `CREATE TABLE staff (id bigint PRIMARY KEY, person text)`, `CREATE INDEX staff_person ON staff (person)`, `CREATE INDEX calls_person ON calls (person)`,
 					`ALTER TABLE calls_1 ADD CONSTRAINT theirs FOREIGN KEY (boss) REFERENCES staff (id) ON DELETE CASCADE`,
 					`INSERT INTO staff VALUES (1, 'p1')`, `INSERT INTO calls_1 VALUES (1, 'p2', 1, 0)`)
-				calls := privacy.Table{Name: "calls", Key: []string{"id"}, Person: "person", Erase: privacy.Delete, Columns: []privacy.Column{{Name: "boss"}, {Name: "issued"}}}
-				staff := privacy.Table{Name: "staff", Key: []string{"id"}, Person: "person", Erase: privacy.Delete}
-				m := &privacy.Map{Tenant: "t1", Tables: []privacy.Table{staff, calls}}
+				calls := datamap.Table{Name: "calls", Key: []string{"id"}, Person: "person", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "boss"}, {Name: "issued"}}}
+				staff := datamap.Table{Name: "staff", Key: []string{"id"}, Person: "person", Erase: datamap.Delete}
+				m := &datamap.Map{Tenant: "t1", Tables: []datamap.Table{staff, calls}}
 				var lost *sqlstore.LostError
-				require.ErrorAs(t, open(t, db, m).Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}), &lost)
+				require.ErrorAs(t, open(t, db, m).Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil), &lost)
 				require.Equal(t, "calls", lost.Table)
 				require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM calls`))
 				require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM staff`))
 
 				// What the map keeps is refused at the start, from either side.
 				kept := calls
-				kept.Keep = &privacy.Keep{Because: "law", From: "issued", Years: 10}
-				kept.Columns = append([]privacy.Column{{Name: "person", Category: "id", Erase: privacy.Retain}}, kept.Columns...)
-				refused := func(m *privacy.Map, deleted, keeps string) {
+				kept.Keep = &datamap.Keep{Because: "law", From: "issued", Years: 10}
+				kept.Columns = append([]datamap.Column{{Name: "person", Category: "id", Erase: datamap.Retain}}, kept.Columns...)
+				refused := func(m *datamap.Map, deleted, keeps string) {
 					t.Helper()
 					_, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Name: "crm", Map: m})
 					require.Equal(t, &sqlstore.CascadeError{Deleted: deleted, Kept: keeps}, err)
 				}
-				refused(&privacy.Map{Tenant: "t1", Tables: []privacy.Table{staff, kept}}, "staff", "calls")
+				refused(&datamap.Map{Tenant: "t1", Tables: []datamap.Table{staff, kept}}, "staff", "calls")
 				run(t, db, `CREATE TABLE bills (id bigint PRIMARY KEY, person text, boss bigint REFERENCES calls_1 (id) ON DELETE CASCADE, issued bigint)`)
 				kept.Name = "bills"
-				refused(&privacy.Map{Tenant: "t1", Tables: []privacy.Table{calls, kept}}, "calls", "bills")
+				refused(&datamap.Map{Tenant: "t1", Tables: []datamap.Table{calls, kept}}, "calls", "bills")
 			})
 		})
 	}
@@ -71,8 +72,8 @@ func TestAnEdgeToAPartitionedTableIsProposed(t *testing.T) {
 		}
 		run(t, db, `CREATE TABLE calls (id bigint PRIMARY KEY, person text) PARTITION BY RANGE (id)`, `CREATE TABLE calls_1 PARTITION OF calls FOR VALUES FROM (1) TO (10)`,
 			`CREATE INDEX calls_person ON calls (person)`, `CREATE TABLE notes (id bigint PRIMARY KEY, call bigint REFERENCES calls (id))`)
-		findings, err := sqlstore.CheckSchema(t.Context(), db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
-			{Name: "calls", Key: []string{"id"}, Person: "person", Erase: privacy.Delete}, {Name: "notes", Columns: []privacy.Column{{Name: "id"}, {Name: "call"}}},
+		findings, err := sqlstore.CheckSchema(t.Context(), db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{
+			{Name: "calls", Key: []string{"id"}, Person: "person", Erase: datamap.Delete}, {Name: "notes", Columns: []datamap.Column{{Name: "id"}, {Name: "call"}}},
 		}})
 		require.NoError(t, err)
 		require.Equal(t, []sqlstore.Finding{{Kind: sqlstore.OpenEdge, Table: "notes", Column: "call"}}, findings)

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/internal/testdb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -30,15 +31,15 @@ func TestRowSecurityThatCameLaterIsNoErasure(t *testing.T) {
 				require.NoError(t, err)
 			}
 		})
-		s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{Name: "calls", Key: []string{"id"}, Person: "person", Erase: privacy.Delete}}})
+		s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{{Name: "calls", Key: []string{"id"}, Person: "person", Erase: datamap.Delete}}})
 		run(t, db, `RESET ROLE`, `ALTER TABLE calls ENABLE ROW LEVEL SECURITY`, `CREATE POLICY theirs ON calls USING (person <> 'p1')`, `SET ROLE `+role)
-		err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		err := s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil)
 		require.ErrorContains(t, err, "row security hides rows")
 		var fault *sqlstore.DatabaseError
 		require.ErrorAs(t, err, &fault)
 		require.Equal(t, "calls", fault.Table)
 		run(t, db, `RESET ROLE`, `ALTER TABLE calls DISABLE ROW LEVEL SECURITY`, `SET ROLE `+role)
-		require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
+		require.NoError(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil))
 		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM calls`))
 	})
 }
@@ -59,7 +60,7 @@ func TestARedactionHasTheRowSecurityOfTheApplication(t *testing.T) {
 			s, err := sqlstore.Open(t.Context(), sqlstore.Config{
 				DB: db, Map: dataMap(), EraseOwner: func(context.Context, string, string) error { return nil },
 				Redact: func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
-					return sqlstore.Redaction{Apply: func(ctx context.Context, tx privacy.Tx) error {
+					return sqlstore.Redaction{Apply: func(ctx context.Context, tx datastore.Tx) error {
 						rows, err := tx.QueryContext(ctx, `SELECT current_setting('row_security')`)
 						if err != nil {
 							return err
@@ -75,7 +76,7 @@ func TestARedactionHasTheRowSecurityOfTheApplication(t *testing.T) {
 				},
 			})
 			require.NoError(t, err)
-			require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
+			require.NoError(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil))
 			require.Equal(t, own, seen)
 		}
 	})

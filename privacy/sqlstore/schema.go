@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
 // Kinds of a finding.
@@ -44,7 +44,7 @@ func (f Finding) String() string {
 // as tables, for they hold copies; on MariaDB and MySQL the database in use and
 // those that the map names. What the account may not see is not found: ask with
 // the one that owns the tables.
-func CheckSchema(ctx context.Context, handle *sql.DB, m *privacy.Map) ([]Finding, error) {
+func CheckSchema(ctx context.Context, handle *sql.DB, m *datamap.Map) ([]Finding, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func CheckSchema(ctx context.Context, handle *sql.DB, m *privacy.Map) ([]Finding
 	links := map[string][]string{}
 	for _, t := range m.Tables {
 		findings = append(findings, compare(t, live[t.Name])...)
-		if j := t.Joint; j != nil {
+		if j := t.Link; j != nil {
 			links[j.Table] = []string{j.Record, j.Person}
 		}
 	}
@@ -87,7 +87,7 @@ func CheckSchema(ctx context.Context, handle *sql.DB, m *privacy.Map) ([]Finding
 }
 
 // compare finds what is classified on one side only.
-func compare(t privacy.Table, l *liveTable) []Finding {
+func compare(t datamap.Table, l *liveTable) []Finding {
 	if l == nil {
 		return []Finding{{MissingTable, t.Name, ""}}
 	}
@@ -104,8 +104,8 @@ func compare(t privacy.Table, l *liveTable) []Finding {
 	if t.Ref != nil {
 		classified, edges = append(classified, t.Ref.Column), append(edges, t.Ref.Column)
 	}
-	if t.Joint != nil && t.Joint.Owner != "" {
-		classified = append(classified, t.Joint.Owner)
+	if t.Link != nil && t.Link.Owner != "" {
+		classified = append(classified, t.Link.Owner)
 	}
 	if t.Keep != nil {
 		classified = append(classified, t.Keep.From)
@@ -156,7 +156,7 @@ func (l *liveTable) link(table string, columns []string) []Finding {
 }
 
 // openEdges proposes foreign keys to tables of persons that no edge follows.
-func openEdges(m *privacy.Map, live map[string]*liveTable) []Finding {
+func openEdges(m *datamap.Map, live map[string]*liveTable) []Finding {
 	var findings []Finding
 	for _, t := range m.Tables {
 		l := live[t.Name]

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/internal/testdb"
-	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -24,8 +24,8 @@ func TestCheckSchema(t *testing.T) {
 		exec(t, db, `ALTER TABLE meeting_people ADD COLUMN role TEXT`)
 		exec(t, db, `CREATE TABLE logins (id INTEGER PRIMARY KEY, case_id INTEGER REFERENCES cases(id))`)
 		m := dataMap()
-		m.Tables[2].Columns = append(m.Tables[2].Columns, privacy.Column{Name: "gone", Category: "x"})
-		m.Tables = append(m.Tables, privacy.Table{Name: "never"}, privacy.Table{Name: "logins", Columns: []privacy.Column{{Name: "id"}, {Name: "case_id"}}})
+		m.Tables[2].Columns = append(m.Tables[2].Columns, datamap.Column{Name: "gone", Category: "x"})
+		m.Tables = append(m.Tables, datamap.Table{Name: "never"}, datamap.Table{Name: "logins", Columns: []datamap.Column{{Name: "id"}, {Name: "case_id"}}})
 		findings, err = sqlstore.CheckSchema(t.Context(), db, m)
 		require.NoError(t, err)
 		var text []string
@@ -42,7 +42,7 @@ func TestCheckSchema(t *testing.T) {
 			"unclassified table newsletter",
 			"undeclared edge logins.case_id",
 		}, text)
-		_, err = sqlstore.CheckSchema(t.Context(), db, &privacy.Map{})
-		require.ErrorIs(t, err, privacy.ErrMap)
+		_, err = sqlstore.CheckSchema(t.Context(), db, &datamap.Map{})
+		require.ErrorIs(t, err, datamap.ErrMap)
 	})
 }

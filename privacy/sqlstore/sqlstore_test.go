@@ -17,6 +17,8 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/privacytest"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
@@ -35,24 +37,24 @@ CREATE TABLE meeting_people (meeting TEXT, person TEXT, PRIMARY KEY (meeting, pe
 CREATE INDEX meeting_people_person ON meeting_people (person);
 `
 
-func dataMap() *privacy.Map {
-	return &privacy.Map{Tables: []privacy.Table{
+func dataMap() *datamap.Map {
+	return &datamap.Map{Tables: []datamap.Table{
 		{
-			Name: "people", Key: []string{"tenant", "id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: privacy.Null,
-			Columns: []privacy.Column{
-				{Name: "person", Category: "id", Erase: privacy.Retain},
+			Name: "people", Key: []string{"tenant", "id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: datamap.Null,
+			Columns: []datamap.Column{
+				{Name: "person", Category: "id", Erase: datamap.Retain},
 				{Name: "name", Category: "name"},
-				{Name: "note", Category: "text", Erase: privacy.Redact},
-				{Name: "mail", Category: "mail", Sealed: true, Erase: privacy.Shred},
+				{Name: "note", Category: "text", Erase: datamap.Redact},
+				{Name: "mail", Category: "mail", Sealed: true, Erase: datamap.Shred},
 			},
 		},
-		{Name: "cases", Key: []string{"id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: privacy.Delete},
-		{Name: "steps", Key: []string{"id"}, Ref: &privacy.Ref{Column: "case_id", Table: "cases"}, Erase: privacy.Delete, Columns: []privacy.Column{{Name: "text", Category: "text"}}},
-		{Name: "marks", Key: []string{"id"}, Ref: &privacy.Ref{Column: "step_id", Table: "steps"}, Erase: privacy.Delete},
+		{Name: "cases", Key: []string{"id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: datamap.Delete},
+		{Name: "steps", Key: []string{"id"}, Ref: &datamap.Ref{Column: "case_id", Table: "cases"}, Erase: datamap.Delete, Columns: []datamap.Column{{Name: "text", Category: "text"}}},
+		{Name: "marks", Key: []string{"id"}, Ref: &datamap.Ref{Column: "step_id", Table: "steps"}, Erase: datamap.Delete},
 		{
-			Name: "meetings", Key: []string{"id"}, Tenant: "tenant", Erase: privacy.Delete,
-			Joint:   &privacy.Joint{Table: "meeting_people", Record: "meeting", Person: "person"},
-			Columns: []privacy.Column{{Name: "text", Category: "text"}},
+			Name: "meetings", Key: []string{"id"}, Tenant: "tenant", Erase: datamap.Delete,
+			Link:    &datamap.Link{Table: "meeting_people", Record: "meeting", Person: "person"},
+			Columns: []datamap.Column{{Name: "text", Category: "text"}},
 		},
 	}}
 }
@@ -88,7 +90,7 @@ func redact(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
 	return sqlstore.Redaction{}, nil
 }
 
-func open(t *testing.T, db *sql.DB, m *privacy.Map) *sqlstore.Store {
+func open(t *testing.T, db *sql.DB, m *datamap.Map) *sqlstore.Store {
 	s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: m, Redact: redact})
 	require.NoError(t, err)
 	return s
@@ -173,13 +175,13 @@ func plant(db *sql.DB) func(t *testing.T, tenant, person string) {
 	}
 }
 
-func of(rows []privacy.Row, table string) privacy.Row {
+func of(rows []datastore.Row, table string) datastore.Row {
 	for _, r := range rows {
 		if r.Table == table {
 			return r
 		}
 	}
-	return privacy.Row{}
+	return datastore.Row{}
 }
 
 // The same judge passes on every database, through every driver.
@@ -193,7 +195,7 @@ func TestJudge(t *testing.T) {
 		for i, driver := range name.Drivers() {
 			t.Run(string(name)+"/"+driver, func(t *testing.T) {
 				db := filled(t, testdb.New(t, name).OpenWith(t, driver))
-				judge := func(t *testing.T, m *privacy.Map, tenants [2]string) {
+				judge := func(t *testing.T, m *datamap.Map, tenants [2]string) {
 					privacytest.Run(t, func(t *testing.T) privacytest.Fixture {
 						for _, table := range []string{"marks", "steps", "cases", "people", "meetings", "meeting_people", "crmguard_privacy_retired"} {
 							exec(t, db, `DELETE FROM `+table)
@@ -214,22 +216,22 @@ func TestRowsThatStay(t *testing.T) {
 	each(t, func(t *testing.T, db *sql.DB, _ testdb.Name) {
 		s := open(t, db, dataMap())
 		plant(db)(t, "t1", "p1")
-		scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+		scope := datastore.Scope{Tenant: "t1", Person: "p1"}
 		rows, err := s.Find(t.Context(), scope)
 		require.NoError(t, err)
-		classes := map[string]privacy.Class{}
+		classes := map[string]datastore.Class{}
 		for _, r := range rows {
 			classes[r.Table] = r.Class
 			require.False(t, r.Clean)
 		}
-		require.Equal(t, map[string]privacy.Class{"people": privacy.Shredded, "cases": privacy.Deleted, "steps": privacy.Deleted, "marks": privacy.Deleted, "meetings": privacy.Deleted}, classes)
+		require.Equal(t, map[string]datastore.Class{"people": datastore.Shredded, "cases": datastore.Deleted, "steps": datastore.Deleted, "marks": datastore.Deleted, "meetings": datastore.Deleted}, classes)
 		require.Equal(t, time.UnixMicro(5).UTC(), of(rows, "people").Created)
 		require.Equal(t, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), of(rows, "cases").Created)
 		require.WithinDuration(t, time.Now(), of(rows, "meetings").Created, time.Hour, "the time in the UUIDv7")
-		require.NoError(t, s.Erase(t.Context(), scope))
+		require.NoError(t, s.Erase(t.Context(), scope, nil))
 		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM people WHERE person = 'p1' AND name IS NULL AND note = '[redacted]' AND mail IS NOT NULL`))
 		require.Equal(t, 0, count(t, db, `SELECT (SELECT COUNT(*) FROM cases) + (SELECT COUNT(*) FROM steps) + (SELECT COUNT(*) FROM marks) + (SELECT COUNT(*) FROM meetings) + (SELECT COUNT(*) FROM meeting_people)`))
-		left, err := s.Left(t.Context(), scope, rows)
+		left, err := s.Remaining(t.Context(), scope, rows)
 		require.NoError(t, err)
 		require.Zero(t, left)
 		rows, err = s.Find(t.Context(), scope)
@@ -237,7 +239,7 @@ func TestRowsThatStay(t *testing.T) {
 		require.Len(t, rows, 1)
 		require.True(t, rows[0].Clean, "nothing is left to do to it")
 		exec(t, db, `UPDATE people SET name = 'Ann'`)
-		left, err = s.Left(t.Context(), scope, nil)
+		left, err = s.Remaining(t.Context(), scope, nil)
 		require.NoError(t, err)
 		require.Equal(t, 1, left, "a fresh search sees what came back")
 	})
@@ -248,19 +250,19 @@ func TestLeftLooksByKey(t *testing.T) {
 	each(t, func(t *testing.T, db *sql.DB, _ testdb.Name) {
 		s := open(t, db, dataMap())
 		plant(db)(t, "t1", "p1")
-		scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+		scope := datastore.Scope{Tenant: "t1", Person: "p1"}
 		rows, err := s.Find(t.Context(), scope)
 		require.NoError(t, err)
 		exec(t, db, `UPDATE cases SET person = NULL`)
 		exec(t, db, `UPDATE people SET person = NULL`)
-		require.NoError(t, s.Erase(t.Context(), scope))
-		left, err := s.Left(t.Context(), scope, rows)
+		require.NoError(t, s.Erase(t.Context(), scope, nil))
+		left, err := s.Remaining(t.Context(), scope, rows)
 		require.NoError(t, err)
 		require.Equal(t, 4, left, "case, step, mark and the person's row")
-		fresh, err := s.Left(t.Context(), scope, nil)
+		fresh, err := s.Remaining(t.Context(), scope, nil)
 		require.NoError(t, err)
 		require.Zero(t, fresh)
-		_, err = s.Left(t.Context(), scope, []privacy.Row{{Table: "people", Key: "one part"}})
+		_, err = s.Remaining(t.Context(), scope, []datastore.Row{{Table: "people", Key: "one part"}})
 		require.Error(t, err)
 	})
 }
@@ -268,17 +270,17 @@ func TestLeftLooksByKey(t *testing.T) {
 func TestPseudonymisedAndRedacted(t *testing.T) {
 	each(t, func(t *testing.T, db *sql.DB, _ testdb.Name) {
 		m := dataMap()
-		m.Tables[0].Columns[3].Erase = privacy.Null
+		m.Tables[0].Columns[3].Erase = datamap.Null
 		plant(db)(t, "t1", "p1")
-		rows, err := open(t, db, m).Find(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		rows, err := open(t, db, m).Find(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"})
 		require.NoError(t, err)
-		require.Equal(t, privacy.Pseudonymised, of(rows, "people").Class)
-		m.Tables[0].Columns[0].Erase = privacy.Null
+		require.Equal(t, datastore.Pseudonymised, of(rows, "people").Class)
+		m.Tables[0].Columns[0].Erase = datamap.Null
 		s := open(t, db, m)
-		rows, err = s.Find(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		rows, err = s.Find(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"})
 		require.NoError(t, err)
-		require.Equal(t, privacy.Redacted, of(rows, "people").Class)
-		require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
+		require.Equal(t, datastore.Redacted, of(rows, "people").Class)
+		require.NoError(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil))
 		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM people WHERE person IS NULL AND mail IS NULL`))
 	})
 }
@@ -287,16 +289,16 @@ func TestBefore(t *testing.T) {
 	each(t, func(t *testing.T, db *sql.DB, _ testdb.Name) {
 		s := open(t, db, dataMap())
 		plant(db)(t, "t1", "p1")
-		scope := privacy.Scope{Tenant: "t1", Person: "p1", Before: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+		scope := datastore.Scope{Tenant: "t1", Person: "p1", Before: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 		rows, err := s.Find(t.Context(), scope)
 		require.NoError(t, err)
 		require.Len(t, rows, 1, "only people is older; steps and marks have no time")
 		scope.Before = time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
 		scope.Known = func(table, key string) bool { return (table == "steps" || table == "marks") && key == "1" }
-		require.NoError(t, s.Erase(t.Context(), scope))
+		require.NoError(t, s.Erase(t.Context(), scope, nil))
 		require.Equal(t, 0, count(t, db, `SELECT COUNT(*) FROM cases`))
 		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM meetings`), "made after the date")
-		left, err := s.Left(t.Context(), scope, nil)
+		left, err := s.Remaining(t.Context(), scope, nil)
 		require.NoError(t, err)
 		require.Zero(t, left)
 	})
@@ -307,7 +309,7 @@ func TestEraseIsOneTransaction(t *testing.T) {
 	s := open(t, db, dataMap())
 	plant(db)(t, "t1", "p1")
 	exec(t, db, `CREATE TRIGGER no BEFORE DELETE ON cases BEGIN SELECT RAISE(ABORT, 'secret words'); END`)
-	err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+	err := s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil)
 	var detail *sqlstore.DatabaseError
 	require.ErrorAs(t, err, &detail)
 	require.Equal(t, "cases", detail.Table)
@@ -325,7 +327,7 @@ func TestManyRows(t *testing.T) {
 		for range 120 {
 			p(t, "t1", "p1")
 		}
-		require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
+		require.NoError(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil))
 		require.Equal(t, 0, count(t, db, `SELECT COUNT(*) FROM steps`))
 		for _, from := range []int{1000, 2000, 3000} {
 			exec(t, db, `INSERT INTO cases WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 800) SELECT i + `+fmt.Sprint(from)+`, 't1', concat('q', i + `+fmt.Sprint(from)+`), NULL FROM n`)
@@ -345,16 +347,16 @@ func TestOpenRefusals(t *testing.T) {
 	m := dataMap()
 	_, err := sqlstore.Open(t.Context(), sqlstore.Config{})
 	require.Error(t, err)
-	_, err = sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: &privacy.Map{}})
-	require.ErrorIs(t, err, privacy.ErrMap)
+	_, err = sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: &datamap.Map{}})
+	require.ErrorIs(t, err, datamap.ErrMap)
 	_, err = sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: m})
 	require.ErrorContains(t, err, "Redact is needed")
-	m.Tables[4].Joint.Owner = "owner"
+	m.Tables[4].Link.Owner = "owner"
 	_, err = sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: m, Redact: redact})
 	require.ErrorContains(t, err, "EraseOwner is needed")
 	s := open(t, db, dataMap())
 	require.Equal(t, "database", s.Name())
-	_, err = s.Find(t.Context(), privacy.Scope{Person: "p1"})
+	_, err = s.Find(t.Context(), datastore.Scope{Person: "p1"})
 	require.ErrorIs(t, err, privacy.ErrID)
 }
 
@@ -372,7 +374,7 @@ func TestFlushWaitsForReaders(t *testing.T) {
 	var n int
 	require.NoError(t, tx.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM cases`).Scan(&n))
 	plant(db)(t, "t1", "p1")
-	require.ErrorIs(t, s.Flush(t.Context()), privacy.ErrLater)
+	require.ErrorIs(t, s.Flush(t.Context()), datastore.ErrLater)
 	require.NoError(t, tx.Rollback())
 	require.NoError(t, s.Flush(t.Context()))
 }
@@ -381,14 +383,14 @@ func TestErrorsOfAClosedDatabase(t *testing.T) {
 	db := openDB(t)
 	s := open(t, db, dataMap())
 	require.NoError(t, db.Close())
-	scope := privacy.Scope{Tenant: "t1", Person: "p1"}
+	scope := datastore.Scope{Tenant: "t1", Person: "p1"}
 	_, err := s.Find(t.Context(), scope)
 	require.Error(t, err)
-	require.Error(t, s.Erase(t.Context(), scope))
-	_, err = s.Left(t.Context(), scope, nil)
+	require.Error(t, s.Erase(t.Context(), scope, nil))
+	_, err = s.Remaining(t.Context(), scope, nil)
 	require.Error(t, err)
 	require.Error(t, s.Flush(t.Context()))
-	for _, err := range s.Export(t.Context(), "t1", "p1") {
+	for _, err := range s.Export(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}) {
 		require.Error(t, err)
 	}
 	for _, err := range s.People(t.Context()) {
@@ -426,7 +428,7 @@ func TestARedactionThatFails(t *testing.T) {
 				return sqlstore.Redaction{}, errors.New("secret words")
 			},
 			func(context.Context, sqlstore.JointRow) (sqlstore.Redaction, error) {
-				return sqlstore.Redaction{Apply: func(context.Context, privacy.Tx) error { return errors.New("secret words") }}, nil
+				return sqlstore.Redaction{Apply: func(context.Context, datastore.Tx) error { return errors.New("secret words") }}, nil
 			},
 			func(ctx context.Context, j sqlstore.JointRow) (sqlstore.Redaction, error) {
 				return sqlstore.Redaction{Retire: []string{"r:old"}}, nil // nobody destroys it
@@ -434,11 +436,11 @@ func TestARedactionThatFails(t *testing.T) {
 		} {
 			s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: dataMap(), Redact: r})
 			require.NoError(t, err)
-			err = s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+			err = s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil)
 			require.Error(t, err)
 			require.False(t, strings.Contains(err.Error(), "secret"))
 		}
-		left, err := open(t, db, dataMap()).Left(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}, nil)
+		left, err := open(t, db, dataMap()).Remaining(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil)
 		require.NoError(t, err)
 		require.Equal(t, 1, left, "the owner that nobody destroyed")
 	})

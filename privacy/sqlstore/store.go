@@ -8,13 +8,15 @@ import (
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // Config says which database and which map.
 type Config struct {
 	Name string       // name of the store; empty means "database"
 	DB   *sql.DB      // required
-	Map  *privacy.Map // required
+	Map  *datamap.Map // required
 	// Redact prepares the redaction of a record of several persons, outside of
 	// the transaction. Required where the map has joint tables.
 	Redact func(ctx context.Context, r JointRow) (Redaction, error)
@@ -38,17 +40,17 @@ type Redaction struct {
 	// Apply writes the redacted record. The link of the erased person is
 	// removed by the store. Where the database ends the transaction for the sake
 	// of another one, it is called again in the next.
-	Apply func(ctx context.Context, tx privacy.Tx) error
+	Apply func(ctx context.Context, tx datastore.Tx) error
 	// Retire lists key owners to be destroyed once the change has committed:
 	// the record's old owner.
 	Retire []string
 }
 
-// Store is a privacy.Store over one database.
+// Store is a datastore.Store over one database.
 type Store struct {
 	cfg       Config
 	db        *sqldb.DB
-	tables    []privacy.Table     // that lead to persons, children first
+	tables    []datamap.Table     // that lead to persons, children first
 	relations map[string]relation // what the catalog says of them; empty on SQLite
 	shared    []string            // tables from which a cascade may delete another person's rows
 }
@@ -78,7 +80,7 @@ func (e *DatabaseError) Error() string {
 func (e *DatabaseError) Unwrap() error { return e.Err }
 
 func dbError(op, table string, err error) error {
-	if err == nil || errors.Is(err, privacy.ErrLater) {
+	if err == nil || errors.Is(err, datastore.ErrLater) {
 		return err
 	}
 	return &DatabaseError{op, table, safe(err)}
@@ -117,10 +119,10 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	}
 	s := &Store{cfg: cfg, db: db}
 	for _, t := range cfg.Map.Tables {
-		if t.Joint != nil && cfg.Redact == nil {
+		if t.Link != nil && cfg.Redact == nil {
 			return nil, fmt.Errorf("sqlstore: table %s is joint: Redact is needed", t.Name)
 		}
-		if t.Joint != nil && t.Joint.Owner != "" && cfg.EraseOwner == nil {
+		if t.Link != nil && t.Link.Owner != "" && cfg.EraseOwner == nil {
 			return nil, fmt.Errorf("sqlstore: table %s has key owners: EraseOwner is needed", t.Name)
 		}
 	}
@@ -136,8 +138,8 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 
 // childrenFirst orders the tables so that a row goes before the row that its
 // Ref points to.
-func childrenFirst(m *privacy.Map) []privacy.Table {
-	var ordered []privacy.Table
+func childrenFirst(m *datamap.Map) []datamap.Table {
+	var ordered []datamap.Table
 	for depth := len(m.Tables); depth > 0; depth-- {
 		for _, t := range m.Tables {
 			if t.Reaches() && len(m.Path(t)) == depth {
@@ -161,12 +163,12 @@ func ask(ctx context.Context, handle *sql.DB) (*sqldb.DB, error) {
 func (s *Store) Name() string { return s.cfg.Name }
 
 // Find locates the rows that lead to the person, in every table of the map.
-func (s *Store) Find(ctx context.Context, scope privacy.Scope) ([]privacy.Row, error) {
+func (s *Store) Find(ctx context.Context, scope datastore.Scope) ([]datastore.Row, error) {
 	found, err := s.locateAll(ctx, s.db, scope)
 	if err != nil {
 		return nil, err
 	}
-	var rows []privacy.Row
+	var rows []datastore.Row
 	for _, l := range found {
 		if scope.Covers(l.row) {
 			rows = append(rows, l.row)
@@ -177,7 +179,7 @@ func (s *Store) Find(ctx context.Context, scope privacy.Scope) ([]privacy.Row, e
 
 // Left counts rows that still hold what should be gone: by the keys found
 // before, by a fresh search, and key owners not yet destroyed.
-func (s *Store) Left(ctx context.Context, scope privacy.Scope, found []privacy.Row) (int, error) {
+func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []datastore.Row) (int, error) {
 	fresh, err := s.locateAll(ctx, s.db, scope)
 	if err != nil {
 		return 0, err
@@ -190,7 +192,7 @@ func (s *Store) Left(ctx context.Context, scope privacy.Scope, found []privacy.R
 	}
 	for _, row := range found {
 		t, ok := s.cfg.Map.Table(row.Table)
-		if !ok || row.Joint || left[row.Table+"\x00"+row.Key] {
+		if !ok || row.Others || left[row.Table+"\x00"+row.Key] {
 			continue
 		}
 		still, err := s.byKey(ctx, t, row.Key, scope)
@@ -206,7 +208,7 @@ func (s *Store) Left(ctx context.Context, scope privacy.Scope, found []privacy.R
 }
 
 // Flush truncates SQLite's write-ahead log, which still holds the pages as
-// they were. Open readers delay it: the error then wraps privacy.ErrLater.
+// they were. Open readers delay it: the error then wraps datastore.ErrLater.
 func (s *Store) Flush(ctx context.Context) error {
 	if !s.sqlite() {
 		return nil
@@ -216,7 +218,7 @@ func (s *Store) Flush(ctx context.Context) error {
 		return dbError("flush", "(write-ahead log)", err)
 	}
 	if busy != 0 {
-		return fmt.Errorf("sqlstore: flush: readers are in the way of the checkpoint: %w", privacy.ErrLater)
+		return fmt.Errorf("sqlstore: flush: readers are in the way of the checkpoint: %w", datastore.ErrLater)
 	}
 	return nil
 }

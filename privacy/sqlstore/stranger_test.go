@@ -16,6 +16,8 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -109,29 +111,29 @@ func TestAPersonIsWhoTheColumnHoldsInThatSpelling(t *testing.T) {
 				s, table := people(t, db, c)
 				require.ElementsMatch(t, c.ids, listed(t, s))
 				for _, id := range c.nobody {
-					rows, err := s.Find(t.Context(), privacy.Scope{Tenant: "t1", Person: id})
+					rows, err := s.Find(t.Context(), datastore.Scope{Tenant: "t1", Person: id})
 					if id == "" {
 						require.ErrorIs(t, err, privacy.ErrID)
 						continue
 					}
 					require.NoError(t, err, "%q", id)
 					require.Empty(t, rows, "%q", id)
-					require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: id}))
+					require.NoError(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: id}, nil))
 				}
 				left := len(c.ids)
 				for _, id := range c.ids {
-					scope := privacy.Scope{Tenant: "t1", Person: id}
+					scope := datastore.Scope{Tenant: "t1", Person: id}
 					rows, err := s.Find(t.Context(), scope)
 					require.NoError(t, err, "%q", id)
 					require.Len(t, rows, 1, "%q", id)
-					for record, err := range s.Export(t.Context(), "t1", id) {
+					for record, err := range s.Export(t.Context(), datastore.Scope{Tenant: "t1", Person: id}) {
 						require.NoError(t, err)
 						require.Equal(t, "note", record.Fields[1].Value)
 					}
-					require.NoError(t, s.Erase(t.Context(), scope), "%q", id)
+					require.NoError(t, s.Erase(t.Context(), scope, nil), "%q", id)
 					left--
 					require.Equal(t, left, count(t, db, `SELECT COUNT(*) FROM `+table), "%q", id)
-					still, err := s.Left(t.Context(), scope, rows)
+					still, err := s.Remaining(t.Context(), scope, rows)
 					require.NoError(t, err)
 					require.Zero(t, still)
 				}
@@ -149,8 +151,8 @@ func people(t *testing.T, db *sql.DB, c typedColumn) (s *sqlstore.Store, table s
 	for _, literal := range c.stored {
 		run(t, db, fmt.Sprintf(`INSERT INTO %[2]s VALUES (%[1]s, %[1]s, 'note')`, literal, table))
 	}
-	return open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{
-		Name: table, Key: []string{"id"}, Person: "person", Erase: privacy.Delete, Columns: []privacy.Column{{Name: "note", Category: "text"}},
+	return open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{{
+		Name: table, Key: []string{"id"}, Person: "person", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "note", Category: "text"}},
 	}}}), table
 }
 
@@ -179,18 +181,18 @@ func TestPagesOfPeopleLoseNobody(t *testing.T) {
 					run(t, db, `INSERT INTO `+table+` WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < `+fmt.Sprint(many)+`)
 						SELECT concat('`+fmt.Sprintf("%x", form)+`', i), concat('`+form+`', i), CASE WHEN i = 1 THEN 'T' ELSE 't' END FROM n`)
 				}
-				s := open(t, db, &privacy.Map{Tables: []privacy.Table{{Name: table, Key: []string{"id"}, Tenant: "tenant", Person: "person", Erase: privacy.Delete}}})
-				seen := map[privacy.Person]int{}
+				s := open(t, db, &datamap.Map{Tables: []datamap.Table{{Name: table, Key: []string{"id"}, Tenant: "tenant", Person: "person", Erase: datamap.Delete}}})
+				seen := map[datastore.Person]int{}
 				for person, err := range s.People(t.Context()) {
 					require.NoError(t, err)
 					seen[person]++
 				}
 				require.Len(t, seen, 4*many)
 				for _, form := range []string{"p", "P", "ä", "_"} {
-					require.Equal(t, 1, seen[privacy.Person{Tenant: "T", ID: form + "1"}])
-					require.Equal(t, 1, seen[privacy.Person{Tenant: "t", ID: form + fmt.Sprint(many)}])
+					require.Equal(t, 1, seen[datastore.Person{Tenant: "T", ID: form + "1"}])
+					require.Equal(t, 1, seen[datastore.Person{Tenant: "t", ID: form + fmt.Sprint(many)}])
 				}
-				require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t", Person: "p1"}))
+				require.NoError(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t", Person: "p1"}, nil))
 				require.Equal(t, 4*many, count(t, db, `SELECT COUNT(*) FROM `+table), "tenant T is another one")
 			})
 		}
@@ -199,20 +201,20 @@ func TestPagesOfPeopleLoseNobody(t *testing.T) {
 
 // A map may name tables behind a schema, and what refers across schemas counts.
 func TestTablesOfTwoSchemas(t *testing.T) {
-	m := func(crm, billing string) *privacy.Map {
-		return &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
-			{Name: crm + ".contacts", Key: []string{"id"}, Person: "person", Erase: privacy.Delete},
+	m := func(crm, billing string) *datamap.Map {
+		return &datamap.Map{Tenant: "t1", Tables: []datamap.Table{
+			{Name: crm + ".contacts", Key: []string{"id"}, Person: "person", Erase: datamap.Delete},
 			{
-				Name: billing + ".invoices", Key: []string{"id"}, Person: "person", Erase: privacy.Delete,
-				Keep:    &privacy.Keep{Because: "law", From: "issued", Years: 10},
-				Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Retain}, {Name: "street", Category: "street", Erase: privacy.Retain}, {Name: "contact"}},
+				Name: billing + ".invoices", Key: []string{"id"}, Person: "person", Erase: datamap.Delete,
+				Keep:    &datamap.Keep{Because: "law", From: "issued", Years: 10},
+				Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Retain}, {Name: "street", Category: "street", Erase: datamap.Retain}, {Name: "contact"}},
 			},
 		}}
 	}
 	each(t, func(t *testing.T, db *sql.DB, name testdb.Name) {
 		if name == testdb.SQLite {
 			_, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: m("crm", "billing")})
-			require.ErrorIs(t, err, privacy.ErrMap)
+			require.ErrorIs(t, err, datamap.ErrMap)
 			require.ErrorContains(t, err, "SQLite has no schemas")
 			return
 		}
@@ -241,7 +243,7 @@ func TestTablesOfTwoSchemas(t *testing.T) {
 			}
 		}
 		require.Equal(t, []string{"edge without index " + billing + ".invoices.person"}, text)
-		require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
+		require.NoError(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil))
 		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM `+crm+`.contacts`))
 		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM `+billing+`.invoices WHERE person = 'p1'`))
 
@@ -258,8 +260,8 @@ func TestTablesOfTwoSchemas(t *testing.T) {
 func TestTablesThatCannotBeErasedFromAreRefused(t *testing.T) {
 	refused := func(t *testing.T, db *sql.DB, table, why string) {
 		t.Helper()
-		_, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{Name: table, Key: []string{"id"}, Person: "person", Erase: privacy.Delete}}}})
-		require.ErrorIs(t, err, privacy.ErrMap)
+		_, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: &datamap.Map{Tenant: "t1", Tables: []datamap.Table{{Name: table, Key: []string{"id"}, Person: "person", Erase: datamap.Delete}}}})
+		require.ErrorIs(t, err, datamap.ErrMap)
 		require.ErrorContains(t, err, "table "+table+": ")
 		require.ErrorContains(t, err, why)
 	}
@@ -278,8 +280,8 @@ func TestTablesThatCannotBeErasedFromAreRefused(t *testing.T) {
 			refused(t, db, "torn", "no transactions")
 			return
 		}
-		_, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
-			{Name: "people", Key: []string{"id"}, Person: "person", Erase: privacy.Delete}, {Name: "public.people", Key: []string{"id"}, Person: "person", Erase: privacy.Delete},
+		_, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: &datamap.Map{Tenant: "t1", Tables: []datamap.Table{
+			{Name: "people", Key: []string{"id"}, Person: "person", Erase: datamap.Delete}, {Name: "public.people", Key: []string{"id"}, Person: "person", Erase: datamap.Delete},
 		}}})
 		require.ErrorContains(t, err, "the same table as people")
 		role := fmt.Sprintf("crmguard_tenant_%d", time.Now().UnixNano())
@@ -334,12 +336,12 @@ func TestDatesOfEveryType(t *testing.T) {
 			t.Run(strings.NewReplacer("'", "", " ", "_").Replace(c.column+" "+c.value), func(t *testing.T) {
 				table := tableOf("invoices", c.column+c.value)
 				run(t, db, `CREATE TABLE `+table+` (id bigint PRIMARY KEY, person varchar(40), street varchar(40), issued `+c.column+`)`, `INSERT INTO `+table+` VALUES (1, 'p1', 'Street', `+c.value+`), (2, 'p1', 'Street', NULL)`)
-				s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{
-					Name: table, Key: []string{"id"}, Person: "person", Erase: privacy.Delete,
-					Keep:    &privacy.Keep{Because: "law", From: "issued", Years: 10},
-					Columns: []privacy.Column{{Name: "person", Category: "id", Erase: privacy.Retain}, {Name: "street", Category: "street", Erase: privacy.Retain}},
+				s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{{
+					Name: table, Key: []string{"id"}, Person: "person", Erase: datamap.Delete,
+					Keep:    &datamap.Keep{Because: "law", From: "issued", Years: 10},
+					Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Retain}, {Name: "street", Category: "street", Erase: datamap.Retain}},
 				}}})
-				require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1", Now: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}))
+				require.NoError(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1", Now: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)}, nil))
 				require.Equal(t, map[bool]int{true: 1}[c.kept], count(t, db, `SELECT COUNT(*) FROM `+table))
 			})
 		}
@@ -381,10 +383,10 @@ func TestCreationTimesOfEveryType(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				table := tableOf("logins", name)
 				run(t, db, `CREATE TABLE `+table+` (id bigint PRIMARY KEY, person varchar(40), created `+c.column+`)`, `INSERT INTO `+table+` VALUES (1, 'p1', `+c.value+`)`)
-				s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{Name: table, Key: []string{"id"}, Person: "person", Created: "created", Erase: privacy.Delete}}})
-				rows, err := s.Find(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+				s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{{Name: table, Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete}}})
+				rows, err := s.Find(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"})
 				require.NoError(t, err)
-				require.Equal(t, []privacy.Row{{Table: table, Key: "1", Created: c.want, Class: privacy.Deleted}}, rows)
+				require.Equal(t, []datastore.Row{{Table: table, Key: "1", Created: c.want, Class: datastore.Deleted}}, rows)
 			})
 		}
 	})
@@ -414,11 +416,11 @@ func TestEdgesBetweenColumnsOfDifferentTypes(t *testing.T) {
 				contacts, notes := tableOf("contacts", name), tableOf("notes", name)
 				run(t, db, `CREATE TABLE `+contacts+` (id `+c.key+` PRIMARY KEY, person varchar(40))`, `CREATE TABLE `+notes+` (id bigint PRIMARY KEY, contact `+c.ref+`)`,
 					`INSERT INTO `+contacts+` VALUES (`+c.id+`, 'p1')`, `INSERT INTO `+notes+` VALUES (1, `+strings.Replace(c.id, "17", "'17'", 1)+`), (2, `+c.like+`)`)
-				s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{
-					{Name: contacts, Key: []string{"id"}, Person: "person", Erase: privacy.Delete},
-					{Name: notes, Key: []string{"id"}, Ref: &privacy.Ref{Column: "contact", Table: contacts}, Erase: privacy.Delete},
+				s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{
+					{Name: contacts, Key: []string{"id"}, Person: "person", Erase: datamap.Delete},
+					{Name: notes, Key: []string{"id"}, Ref: &datamap.Ref{Column: "contact", Table: contacts}, Erase: datamap.Delete},
 				}})
-				require.NoError(t, s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}))
+				require.NoError(t, s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil))
 				require.Equal(t, 0, count(t, db, `SELECT COUNT(*) FROM `+contacts))
 				require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM `+notes))
 				require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM `+notes+` WHERE id = 2`))
@@ -435,7 +437,7 @@ func TestARefusalIsToldByItsNames(t *testing.T) {
 		plant(db)(t, "t1", "p1")
 		exec(t, db, `CREATE TABLE logins (id INTEGER PRIMARY KEY, case_id INTEGER REFERENCES cases(id))`)
 		exec(t, db, `INSERT INTO logins VALUES (1, 1)`)
-		err := s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		err := s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil)
 		var detail *sqlstore.DatabaseError
 		require.ErrorAs(t, err, &detail)
 		require.ErrorContains(t, err, "a foreign key refuses the change")
@@ -452,7 +454,7 @@ func TestARefusalIsToldByItsNames(t *testing.T) {
 		default:
 			run(t, db, `CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE undefined_table USING MESSAGE = '`+words+`'; END $$`, `CREATE TRIGGER no BEFORE DELETE ON cases FOR EACH ROW EXECUTE FUNCTION no()`)
 		}
-		err = s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"})
+		err = s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil)
 		require.ErrorAs(t, err, &detail)
 		require.NotContains(t, err.Error(), words)
 		var answer *sqldb.DriverError
@@ -474,13 +476,13 @@ func TestARowThatMovesMeanwhileIsNotErased(t *testing.T) {
 		require.NoError(t, err)
 		exec(t, db, `CREATE TABLE contacts (id INTEGER PRIMARY KEY, person TEXT)`)
 		exec(t, db, `INSERT INTO contacts VALUES (1, 'p1'), (2, 'p1')`)
-		s := open(t, db, &privacy.Map{Tenant: "t1", Tables: []privacy.Table{{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: privacy.Delete}}})
+		s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: datamap.Delete}}})
 		tx, err := db.BeginTx(t.Context(), nil)
 		require.NoError(t, err)
 		_, err = tx.ExecContext(t.Context(), d.Bind(`UPDATE contacts SET person = ? WHERE id = 1`), "p2")
 		require.NoError(t, err)
 		done := make(chan error)
-		go func() { done <- s.Erase(t.Context(), privacy.Scope{Tenant: "t1", Person: "p1"}) }()
+		go func() { done <- s.Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil) }()
 		time.Sleep(200 * time.Millisecond) // long enough for the erasure to come to the row
 		require.NoError(t, tx.Commit())
 		require.NoError(t, <-done)

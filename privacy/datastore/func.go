@@ -1,4 +1,4 @@
-package privacy
+package datastore
 
 import (
 	"context"
@@ -19,9 +19,9 @@ type Func struct {
 	// Erase erases the person and is idempotent. Required. A replay calls it
 	// whenever the person is found in restored data: person ids are never reused.
 	Erase func(ctx context.Context, tenant, person string) error
-	// Left counts what still answers for the person. Nil: the store cannot be
+	// Remaining counts what still answers for the person. Nil: the store cannot be
 	// read back, and every certificate says so.
-	Left func(ctx context.Context, tenant, person string) (int, error)
+	Remaining func(ctx context.Context, tenant, person string) (int, error)
 	// Export yields the person's records; nil means that there is nothing to
 	// give (keys, indexes).
 	Export func(ctx context.Context, tenant, person string) iter.Seq2[Record, error]
@@ -47,30 +47,41 @@ func (s funcStore) Name() string { return s.f.Name }
 
 // Find reports one row for all that the functions count.
 func (s funcStore) Find(ctx context.Context, scope Scope) ([]Row, error) {
-	if s.f.Left == nil {
+	if s.f.Remaining == nil {
 		return nil, nil
 	}
-	n, err := s.f.Left(ctx, scope.Tenant, scope.Person)
+	n, err := s.f.Remaining(ctx, scope.Tenant, scope.Person)
 	if err != nil || n == 0 {
 		return nil, err
 	}
 	return []Row{{Table: s.f.Name, Class: s.f.Class, Count: n}}, nil
 }
 
-func (s funcStore) Export(ctx context.Context, tenant, person string) iter.Seq2[Record, error] {
+func (s funcStore) Export(ctx context.Context, scope Scope) iter.Seq2[Record, error] {
 	if s.f.Export == nil {
 		return func(func(Record, error) bool) {}
 	}
-	return s.f.Export(ctx, tenant, person)
+	return s.f.Export(ctx, scope.Tenant, scope.Person)
 }
 
-func (s funcStore) Erase(ctx context.Context, scope Scope) error {
+func (s funcStore) Erase(ctx context.Context, scope Scope, _ []Row) error {
 	return s.f.Erase(ctx, scope.Tenant, scope.Person)
 }
 
-func (s funcStore) Left(ctx context.Context, scope Scope, _ []Row) (int, error) {
-	if s.f.Left == nil {
+func (s funcStore) Remaining(ctx context.Context, scope Scope, _ []Row) (int, error) {
+	if s.f.Remaining == nil {
 		return 0, nil
 	}
-	return s.f.Left(ctx, scope.Tenant, scope.Person)
+	return s.f.Remaining(ctx, scope.Tenant, scope.Person)
+}
+
+// AsFunc returns what a store was made from, where that was a [Func].
+func AsFunc(s Store) (Func, bool) {
+	switch s := s.(type) {
+	case funcStore:
+		return s.f, true
+	case peopleFunc:
+		return s.f, true
+	}
+	return Func{}, false
 }

@@ -1,4 +1,4 @@
-package privacy
+package datastore
 
 import (
 	"context"
@@ -17,7 +17,7 @@ type Tx = interface {
 
 // ErrLater is wrapped by a store's error when the erasure is under way but
 // not finished: the outcome is then Waiting instead of Partial.
-var ErrLater = errors.New("privacy: not finished yet")
+var ErrLater = errors.New("datastore: not finished yet")
 
 // Class is the true name of what happened to data.
 type Class string
@@ -35,6 +35,10 @@ const (
 type Scope struct {
 	Tenant string
 	Person string
+	// Identities are what the person is known by, by kind ("email", "file"), as
+	// the data map declares it: found before anything was erased, for stores that
+	// have no other way to the person.
+	Identities map[string][]string
 	// Before leaves alone what was created at or after it. Zero: everything.
 	Before time.Time
 	// Known reports whether a row is known to have existed at Before although
@@ -56,13 +60,14 @@ func (s Scope) Covers(r Row) bool {
 // Row is one located record. It holds keys, never values.
 type Row struct {
 	Store   string    // name of the store; filled in by the desk
+	Person  string    // whose row it is; filled in by the desk where the store leaves it empty
 	Table   string    // table, bucket, index: the store's own word
 	Key     string    // primary key, compound keys joined by "/"
 	Created time.Time // zero means unknown
 	Class   Class     // what an erasure does to it
 	Until   time.Time // for Kept
 	Because string    // for Kept: the obligation
-	Joint   bool      // concerns other persons too
+	Others  bool      // concerns other persons too, who stay
 	Count   int       // records that a row without Key stands for; 0 means 1
 	Clean   bool      // stays by the map, and nothing is left to be done to it
 }
@@ -102,18 +107,27 @@ type Store interface {
 	// Find locates everything in the scope.
 	Find(ctx context.Context, scope Scope) ([]Row, error)
 	// Export yields the person's records with their stored values.
-	Export(ctx context.Context, tenant, person string) iter.Seq2[Record, error]
-	// Erase erases what Find locates in the scope.
-	Erase(ctx context.Context, scope Scope) error
-	// Left reads back: how many of the rows found before, and how many that a
-	// fresh search finds in the scope, still hold what should be gone.
-	Left(ctx context.Context, scope Scope, found []Row) (int, error)
+	Export(ctx context.Context, scope Scope) iter.Seq2[Record, error]
+	// Erase erases what Find locates in the scope, and the rows that were found
+	// before.
+	Erase(ctx context.Context, scope Scope, found []Row) error
+	// Remaining reads back: how many of the rows found before, and how many that
+	// a fresh search finds in the scope, still hold what should be gone.
+	Remaining(ctx context.Context, scope Scope, found []Row) (int, error)
 }
 
 // People is an optional method of a [Store]: the persons of whom it holds
 // anything, in any order. A replay needs at least one store that has it.
 type People interface {
 	People(ctx context.Context) iter.Seq2[Person, error]
+}
+
+// Keeper is an optional method of a [Store] that keeps rows: which of them are
+// not there, by their keys. Where a store has it, an outcome is Done only when
+// everything is there that its certificate calls kept; where it has not, the
+// certificate says so.
+type Keeper interface {
+	Missing(ctx context.Context, scope Scope, rows []Row) ([]Row, error)
 }
 
 // Flusher is an optional method of a [Store]: write out and truncate what the

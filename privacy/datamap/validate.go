@@ -1,4 +1,4 @@
-package privacy
+package datamap
 
 import (
 	"errors"
@@ -8,13 +8,17 @@ import (
 )
 
 // ErrMap is wrapped by every error about a data map that cannot be true.
-var ErrMap = errors.New("privacy: data map")
+var ErrMap = errors.New("datamap: not a true map")
 
 // Names of columns, and of tables, which may stand behind a schema.
 var (
 	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 	tableName  = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 )
+
+// IsTableName reports whether a text is the name of a table as a map writes it,
+// behind its schema or alone.
+func IsTableName(text string) bool { return tableName.MatchString(text) }
 
 // Validate reports everything that is wrong with the map, joined: a personal
 // column that no person reaches, an edge into nothing, an action that is
@@ -55,7 +59,7 @@ func (t Table) checkNames(bad complain) {
 	if t.Ref != nil {
 		tables, names = append(tables, t.Ref.Table), append(names, t.Ref.Column)
 	}
-	if j := t.Joint; j != nil {
+	if j := t.Link; j != nil {
 		tables, names = append(tables, j.Table), append(names, j.Record, j.Person)
 		if j.Owner != "" {
 			names = append(names, j.Owner)
@@ -71,7 +75,7 @@ func (t Table) checkNames(bad complain) {
 			bad(t.Name, "column %s is listed twice", c.Name)
 		}
 		seen[c.Name] = true
-		if slices.Contains(t.Key, c.Name) && c.personal() {
+		if slices.Contains(t.Key, c.Name) && c.Personal() {
 			bad(t.Name, "key column %s is personal data; keys are random ids or numbers", c.Name)
 		}
 	}
@@ -92,17 +96,17 @@ func (t Table) checkNames(bad complain) {
 
 func (m *Map) checkEdges(t Table, bad complain) {
 	edges := 0
-	for _, has := range []bool{t.Person != "", t.Ref != nil, t.Joint != nil} {
+	for _, has := range []bool{t.Person != "", t.Ref != nil, t.Link != nil} {
 		if has {
 			edges++
 		}
 	}
 	if edges > 1 {
-		bad(t.Name, "Person, Ref and Joint exclude each other")
+		bad(t.Name, "Person, Ref and Link exclude each other")
 	}
 	if edges == 0 {
 		for _, c := range t.Columns {
-			if c.personal() {
+			if c.Personal() {
 				bad(t.Name, "column %s holds personal data, but no person reaches the table", c.Name)
 			}
 		}
@@ -115,7 +119,7 @@ func (m *Map) checkEdges(t Table, bad complain) {
 		bad(t.Name, "its Refs go in a circle")
 	case last.Ref != nil:
 		bad(t.Name, "Ref to table %s, which is not in the map", last.Ref.Table)
-	case last.Person == "" && last.Joint == nil:
+	case last.Person == "" && last.Link == nil:
 		bad(t.Name, "its Refs end at %s, which leads to no person", last.Name)
 	case last.Tenant == "" && m.Tenant == "":
 		bad(t.Name, "no tenant column, and the map names no tenant")
@@ -124,11 +128,11 @@ func (m *Map) checkEdges(t Table, bad complain) {
 		if len(next.Key) != 1 {
 			bad(t.Name, "Ref to table %s, whose key is not a single column", next.Name)
 		}
-		if next.Joint != nil {
-			bad(t.Name, "Ref to joint table %s; give it a Joint of its own", next.Name)
+		if next.Link != nil {
+			bad(t.Name, "Ref to linked table %s; give it a Link of its own", next.Name)
 		}
 	}
-	if t.Joint != nil && len(t.Key) != 1 {
+	if t.Link != nil && len(t.Key) != 1 {
 		bad(t.Name, "a joint record needs a single key column")
 	}
 	if t.retains() {
@@ -139,7 +143,7 @@ func (m *Map) checkEdges(t Table, bad complain) {
 // retains reports whether an obligation keeps personal data in the table's rows.
 func (t Table) retains() bool {
 	return t.Keep != nil && slices.ContainsFunc(t.Columns, func(c Column) bool {
-		return c.personal() && c.Name != t.Person && t.Stays()[c.Name] == Retain
+		return c.Personal() && c.Name != t.Person && t.Stays()[c.Name] == Retain
 	})
 }
 
@@ -169,10 +173,10 @@ func (t Table) checkActions(bad complain) {
 	if t.Keep != nil && (t.Keep.Because == "" || t.Keep.Years <= 0 || t.Keep.Years > 1000) {
 		bad(t.Name, "Keep needs a named obligation and its years, 1000 at most")
 	}
-	if t.Joint != nil && t.Keep != nil {
+	if t.Link != nil && t.Keep != nil {
 		bad(t.Name, "Keep on a joint record is not possible")
 	}
-	if t.Joint != nil && t.Erase != Delete {
+	if t.Link != nil && t.Erase != Delete {
 		bad(t.Name, "Erase of a joint record is delete (of the record whose last person goes)")
 	}
 	if t.Erase == Delete && t.Keep == nil {
@@ -191,7 +195,7 @@ func (t Table) checkColumn(c Column, bad complain) {
 	switch {
 	case c.Name == t.Person && action != Null && action != Retain:
 		bad(t.Name, "person column %s of rows that stay: Erase null or retain", c.Name)
-	case c.Name == t.Person, !c.personal():
+	case c.Name == t.Person, !c.Personal():
 	case t.Keep != nil && c.Erase == "":
 		bad(t.Name, "column %s: under Keep every personal column says what happens to it", c.Name)
 	case action == Retain && t.Keep == nil:

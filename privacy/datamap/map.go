@@ -1,4 +1,4 @@
-package privacy
+package datamap
 
 import "slices"
 
@@ -8,15 +8,35 @@ type Action string
 // The actions. The zero Action is not one: what happens to personal data is
 // said, never assumed.
 const (
-	Delete Action = "delete" // the row goes; for tables only
-	Null   Action = "null"   // the column becomes NULL
-	Redact Action = "redact" // the text becomes [RedactedText]
-	Shred  Action = "shred"  // the bytes stay; the person's key is destroyed by another store, without which Open refuses
-	Retain Action = "retain" // the column stays: under the table's Keep, or (the person column) as a bare random id
+	Delete       Action = "delete"       // the row goes; for tables only
+	Null         Action = "null"         // the column becomes NULL
+	Redact       Action = "redact"       // the value becomes Column.To, or [RedactedText]
+	Generalise   Action = "generalise"   // the value becomes as coarse as Column.To says
+	Pseudonymise Action = "pseudonymise" // the value becomes a keyed code, the same for equal values of a tenant
+	Scrub        Action = "scrub"        // free text goes through the application's redactor
+	Shred        Action = "shred"        // the bytes stay; the person's key is destroyed by another store, without which nothing opens
+	Retain       Action = "retain"       // the column stays: under the table's Keep, or (a column that leads to the person) as a bare random id
 )
 
-// RedactedText is what stands in a column after [Redact].
+// RedactedText is what stands in a column after [Redact] where the map names no
+// other value.
 const RedactedText = "[redacted]"
+
+// RowMark stands in Column.To of [Redact] for a code that differs from row to
+// row, so that a UNIQUE column can be redacted: "gone-{row}@erased.invalid".
+const RowMark = "{row}"
+
+// CodeMark stands in Column.To of [Pseudonymise] for the code; an empty To is
+// the code alone.
+const CodeMark = "{code}"
+
+// How coarse a value becomes; Column.To of [Generalise]. "first:" and a number
+// keeps so many characters of a text ("first:3" of a postcode).
+const (
+	ToYear   = "year"   // 1980-05-17 becomes 1980-01-01
+	ToMonth  = "month"  // 1980-05-17 becomes 1980-05-01
+	ToDecade = "decade" // 1987-05-17 becomes 1980-01-01
+)
 
 // Map is the data map: which tables and columns hold personal data, how each
 // leads to a person, and what an erasure does to it. One map drives finding,
@@ -33,15 +53,20 @@ type Map struct {
 type Table struct {
 	Name    string   // the SQL name, behind its schema where the search path does not lead there ("crm.contacts")
 	Schema  string   // schema id for exports, such as "contact/3"; empty means Name + "/1"
-	Key     []string // primary key columns, text or integer, never personal data
+	Key     []string // primary key columns, never personal data
 	Tenant  string   // tenant column; empty means Map.Tenant
-	Person  string   // column with the random person id
+	Person  string   // column with the person's id: the commonest edge, written short
 	Ref     *Ref     // edge to the table whose row leads to the person
-	Joint   *Joint   // link table of a record that concerns several persons
+	Edges   []Edge   // more ways from a row to a person
+	Link    *Link    // link table of a record that concerns several persons
+	Merged  string   // of a table with Person: column with the id of the person into whom the row's person was merged
 	Created string   // column with the creation time: an integer of microseconds since 1970 UTC, a time of the database in UTC, or RFC 3339 text; empty means the UUIDv7 time of Key. A day without a time of day says nothing
 	Erase   Action   // Delete, or what happens to the personal columns of rows that stay
 	Keep    *Keep    // the obligation that beats Erase while it runs
-	Columns []Column // every other column, and the person column where rows can stay
+	Columns []Column // every other column, and the columns that lead to persons where rows can stay
+	// Source and Recipients are for exports (GDPR Article 15(1) c and g).
+	Source     string
+	Recipients []string
 }
 
 // Ref is an edge: Column holds the (single-column) key of a row of Table.
@@ -50,15 +75,35 @@ type Ref struct {
 	Table  string // table referred to
 }
 
-// Joint says that a record concerns several persons, listed in a link table.
+// Edge leads from a row to a person: over a column that holds the person's id,
+// over columns that name a row of another table which leads to one, or over a
+// column that holds something by which the person is known.
+type Edge struct {
+	Columns  []string // of this table
+	Table    string   // the table whose row they name; empty: the one column holds a person's id, or an Identity
+	To       []string // columns of that table, as many as Columns; empty means its Key
+	When     []When   // the edge is there only where all of these hold: subject_type is 'Contact'
+	Identity string   // the kind of identity that the one column holds, as Column.Identity of other tables declares it; Table is empty
+	// Unlink says that the row is about somebody else and only points to the
+	// person: of it the erasure empties Columns (Null), or deletes the row
+	// (Delete), also where the row that they name goes. Empty: the row is the
+	// person's own, and the table's Erase applies.
+	Unlink Action
+}
+
+// When is a discriminator: the column holds exactly this value.
+type When struct{ Column, Is string }
+
+// Link says that a record concerns several persons, listed in a link table.
 // When one of several is erased, their link goes and the record is redacted by
 // the application; when the last one is erased, the table's Erase applies.
-// The link table has no tenant column, so that the keys of such records must
-// be unique across tenants.
-type Joint struct {
+// Where the link table names no tenant column the keys of such records must be
+// unique across tenants.
+type Link struct {
 	Table  string // link table, not listed in Map.Tables
 	Record string // its column with the (single-column) key of the record
 	Person string // its column with the person id
+	Tenant string // its tenant column; may be empty
 	Owner  string // column of the record with its key owner ("r:<uuid>" or a person); may be empty
 }
 
@@ -74,21 +119,24 @@ type Keep struct {
 	Years int // calendar years, 1000 at most
 }
 
-// Column describes one column.
+// Column describes one column, or one member of a JSON column.
 type Column struct {
 	Name     string // the SQL name
+	Path     string // of a JSON column: the member that this is about, as an RFC 6901 pointer ("/address/street"); several entries may share Name
 	Category string // kind of personal data, such as "contact.email"; empty means not personal
-	Purpose  string // what it is used for
-	Basis    string // legal basis
-	Sealed   bool   // holds bytes sealed by the application; opened by Config.Open for exports
+	Purpose  string // what it is used for, of [Purposes]
+	Basis    string // legal basis, of [Bases]
+	Identity string // kind of identity of the row's person that the value is ("email"): rows of other tables and other stores find the person by it
+	Sealed   bool   // holds bytes sealed by the application; opened for exports and identities by the application
 	Shared   bool   // declared clear and shared by many people (country, language, company): not erased from rows that stay
-	Joint    bool   // of a joint record: about all its persons, so each of them gets it
+	Everyone bool   // of a record with a Link: about all its persons, so each of them gets it
 	Erase    Action // for rows that stay; empty means the table's Erase
+	To       string // of Redact, Generalise and Pseudonymise
 	Withhold string // why exports leave it out (index, token, other people's text); empty means exported
 }
 
-// personal reports whether an erasure must do something to the column.
-func (c Column) personal() bool { return c.Category != "" && !c.Shared }
+// Personal reports whether an erasure must do something to the column.
+func (c Column) Personal() bool { return c.Category != "" && !c.Shared }
 
 // Table returns the table of that name.
 func (m *Map) Table(name string) (Table, bool) {
@@ -97,6 +145,14 @@ func (m *Map) Table(name string) (Table, bool) {
 		return Table{}, false
 	}
 	return m.Tables[i], true
+}
+
+// Shreds reports whether an erasure leaves bytes in place and relies on the
+// destruction of a key.
+func (m *Map) Shreds() bool {
+	return slices.ContainsFunc(m.Tables, func(t Table) bool {
+		return t.Erase == Shred || slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Erase == Shred })
+	})
 }
 
 // Column returns the column of that name, as far as it is listed in Columns.
@@ -117,7 +173,9 @@ func (t Table) SchemaID() string {
 }
 
 // Reaches reports whether the table's rows lead to persons.
-func (t Table) Reaches() bool { return t.Person != "" || t.Ref != nil || t.Joint != nil }
+func (t Table) Reaches() bool {
+	return t.Person != "" || t.Ref != nil || len(t.Edges) > 0 || t.Link != nil
+}
 
 // Stays lists what an erasure does to the columns of rows that stay: because
 // the table's Erase is no Delete, or because the obligation still runs. Empty
@@ -131,7 +189,7 @@ func (t Table) Stays() map[string]Action {
 		switch {
 		case c.Name == t.Person:
 			actions[c.Name] = c.Erase
-		case !c.personal():
+		case !c.Personal():
 		case c.Erase != "":
 			actions[c.Name] = c.Erase
 		default:
@@ -139,14 +197,6 @@ func (t Table) Stays() map[string]Action {
 		}
 	}
 	return actions
-}
-
-// shreds reports whether an erasure leaves bytes in place and relies on the
-// destruction of a key.
-func (m *Map) shreds() bool {
-	return slices.ContainsFunc(m.Tables, func(t Table) bool {
-		return t.Erase == Shred || slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Erase == Shred })
-	})
 }
 
 // Path returns the tables from t to the one that knows the person: t itself,
