@@ -49,8 +49,8 @@ func packages() []shipped {
 		{"encryption", sqlkeys.Migrations(), sqlkeys.Grants(), sqlkeys.Install, opens(sqlkeys.Open)},
 		{"audit", sqltrail.Migrations(), sqltrail.Grants(), sqltrail.Install, opens(sqltrail.Open)},
 		{"privacy", privacy.Migrations(), privacy.Grants(), privacy.Install, opensPrivacy},
-		{"ledger", sqlledger.Migrations(), sqlledger.Grants(), sqlledger.Install, opens(sqlledger.Open)},
 		{"adoption", adoption.Migrations(), adoption.Grants(), adoption.Install, opensAdoption},
+		{"ledger", sqlledger.Migrations(), sqlledger.Grants(), sqlledger.Install, opens(sqlledger.Open)},
 	}
 }
 

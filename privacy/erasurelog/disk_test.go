@@ -233,6 +233,21 @@ func TestAnEndThatKeepsMoving(t *testing.T) {
 	require.NotContains(t, fmt.Sprint(f.try(f.entry(erasurelog.Intent, newID(), "ann"))), f.dir, "a medium without a name")
 }
 
+// A medium that says it has written what it has not is not believed: the entry is
+// read back.
+func TestAMediumThatLies(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Medium = liar{f.cfg.Medium}
+	f.open()
+	err := f.try(f.entry(erasurelog.Intent, newID(), "ann"))
+	require.ErrorIs(t, err, erasurelog.ErrRewound)
+	require.ErrorContains(t, err, "the entry just written")
+}
+
+type liar struct{ erasurelog.Medium }
+
+func (liar) Append(context.Context, erasurelog.Position, []byte, []byte) error { return nil }
+
 type restless struct{ erasurelog.Medium }
 
 func (restless) Append(context.Context, erasurelog.Position, []byte, []byte) error {
