@@ -31,6 +31,7 @@ import (
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/sqlledger"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
@@ -49,6 +50,7 @@ func packages() []shipped {
 		{"audit", sqltrail.Migrations(), sqltrail.Grants(), sqltrail.Install, opens(sqltrail.Open)},
 		{"privacy", privacy.Migrations(), privacy.Grants(), privacy.Install, opensPrivacy},
 		{"adoption", adoption.Migrations(), adoption.Grants(), adoption.Install, opensAdoption},
+		{"ledger", sqlledger.Migrations(), sqlledger.Grants(), sqlledger.Install, opens(sqlledger.Open)},
 	}
 }
 

@@ -12,9 +12,10 @@ import (
 // Each try that fails lets another process succeed.
 const attempts = 1000
 
-// clockSlack is how far a clock may have been ahead before entries may be
-// dated back. What is less passes by itself.
-const clockSlack = 24 * time.Hour
+// clockSlack is how far the clocks of those who write may differ. An entry behind
+// one that is ahead by no more has that one's time; what is ahead by more needs
+// the clock set right, or an entry of operation [Clock].
+const clockSlack = time.Minute
 
 // Append adds one entry, durably, behind the State that decide was shown, and
 // returns the State with it. Where another process was faster decide is called
@@ -83,39 +84,51 @@ func (l *Log) line(ctx context.Context, s *State, e Entry) ([]byte, error) {
 		}
 		e.Root = roots[0]
 	}
-	now := micro(l.cfg.Now())
-	if err := l.permit(s, e, now); err != nil {
+	e.At, e.Until = micro(l.cfg.Now()), micro(e.Until)
+	if err := l.permit(s, &e); err != nil {
 		return nil, err
 	}
-	e.At, e.Until = now, micro(e.Until)
 	e.Aliases, e.Refs = set(e.Aliases), set(e.Refs)
 	e.Tops = news(s.Tops(), e.Tops)
-	return l.seal(ctx, e, s.Head())
+	line, err := l.seal(ctx, e, s.Head())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := l.check(ctx, &lineReader{}, line, s.Head()); err != nil { // one that cannot be read again would end the ledger
+		if !errors.Is(err, ErrForged) {
+			return nil, err
+		}
+		return nil, fmt.Errorf("%w: a member has no form that is read again, such as a time beyond the year 9999", ErrEntry)
+	}
+	return line, nil
 }
 
-// permit says whether an entry may follow.
-func (l *Log) permit(s *State, e Entry, now time.Time) error {
+// permit says whether an entry may follow, and dates it so that it does.
+func (l *Log) permit(s *State, e *Entry) error {
 	if err := e.formed(); err != nil {
 		return err
 	}
-	if e.Op == Hold && !e.Until.IsZero() && !e.Until.After(now) {
+	if e.Op == Hold && !e.Until.IsZero() && !e.Until.After(e.At) {
 		return fmt.Errorf("%w: Until is over", ErrEntry)
 	}
 	s.index.mu.RLock()
-	err := s.index.standing(e.Plan, s.n()).refuse(e)
+	err := s.index.standing(e.Plan, s.n()).refuse(*e)
 	s.index.mu.RUnlock()
 	if err != nil {
 		return err
 	}
 	ahead := time.Duration(0)
 	if s.n() > 0 {
-		ahead = time.UnixMicro(s.records[s.n()-1].at).Sub(now)
+		ahead = time.UnixMicro(s.records[s.n()-1].at).Sub(e.At)
 	}
 	switch {
 	case e.Op == Clock && ahead <= clockSlack:
-		return fmt.Errorf("%w: the last entry is not more than a day ahead of the clock: wait", ErrEntry)
-	case e.Op != Clock && ahead > 0:
+		return fmt.Errorf("%w: the last entry is not more than a minute ahead of the clock: nothing is in the way", ErrEntry)
+	case e.Op == Clock:
+	case ahead > clockSlack:
 		return l.fail(ErrClock, int64(s.n()), "", remedyClock)
+	case ahead > 0:
+		e.At = e.At.Add(ahead)
 	}
 	return nil
 }

@@ -14,24 +14,36 @@ const many = 10_000
 
 // What a process pays for the ledger that it has read before.
 func BenchmarkRead(b *testing.B) {
-	f := newFixture(b)
-	f.write(many)
-	f.read()
-	b.ReportAllocs()
-	for b.Loop() {
+	each(b, func(b *testing.B, f *fixture) {
 		f.read()
+		b.ReportAllocs()
+		for b.Loop() {
+			f.read()
+		}
+	})
+}
+
+// each runs a benchmark with ledgers of several sizes.
+func each(b *testing.B, bench func(b *testing.B, f *fixture)) {
+	b.Helper()
+	for _, n := range []int{many, 10 * many} {
+		b.Run(fmt.Sprintf("entries=%d", n), func(b *testing.B) {
+			f := newFixture(b)
+			f.write(n)
+			bench(b, f)
+		})
 	}
 }
 
 // What the first read of a process costs.
 func BenchmarkReadWhole(b *testing.B) {
-	f := newFixture(b)
-	f.write(many)
-	b.ReportAllocs()
-	for b.Loop() {
-		f.open()
-		f.read()
-	}
+	each(b, func(b *testing.B, f *fixture) {
+		b.ReportAllocs()
+		for b.Loop() {
+			f.open()
+			f.read()
+		}
+	})
 }
 
 // What is verified again costs a hash.
@@ -88,5 +100,20 @@ func BenchmarkPerson(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		require.Empty(b, s.Person(f.keys("nobody")...).Erasures)
+	}
+}
+
+// What a note costs beside many others.
+func BenchmarkNote(b *testing.B) {
+	for _, n := range []int{0, many} {
+		b.Run(fmt.Sprintf("notes=%d", n), func(b *testing.B) {
+			f := newFixture(b)
+			for i := range n {
+				require.NoError(b, f.log.Note(b.Context(), fmt.Sprint("n", i), []byte("x")))
+			}
+			for b.Loop() {
+				require.NoError(b, f.log.Note(b.Context(), "a", []byte("x")))
+			}
+		})
 	}
 }

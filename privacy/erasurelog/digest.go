@@ -35,13 +35,32 @@ func RowID(table, row string) []byte { return frame.Join(table, row) }
 
 // Digest returns the keyed digest of an id under the newest root, for an Entry
 // with that Root. Digests of one entry are under one root: where it changes
-// between two calls, call again.
+// between two calls, begin anew.
 func (l *Log) Digest(ctx context.Context, kind, tenant string, id []byte) (root uint32, digest string, err error) {
 	roots, digests, err := l.digests.all(ctx, labelDigest, digestInput(kind, tenant, id))
 	if err != nil {
 		return 0, "", err
 	}
 	return roots[0], canon.FormatBytes(digests[0]), nil
+}
+
+// NewEntry returns an entry about a person, with the digests of tenant and person
+// and their root. What else it says is filled in with digests of that root.
+func (l *Log) NewEntry(ctx context.Context, op Op, plan, tenant, person string) (Entry, error) {
+	for range attempts {
+		root, of, err := l.Digest(ctx, KindTenant, tenant, []byte(tenant))
+		if err != nil {
+			return Entry{}, err
+		}
+		same, about, err := l.Digest(ctx, KindPerson, tenant, []byte(person))
+		if err != nil {
+			return Entry{}, err
+		}
+		if same == root { // no new root came between
+			return Entry{Op: op, Plan: plan, Root: root, Tenant: of, Person: about}, nil
+		}
+	}
+	return Entry{}, &keyError{errors.New("the newest root is another one each time")}
 }
 
 // Keys returns "root/digest" of an id under every root, newest first: by these
@@ -60,8 +79,12 @@ func (l *Log) Keys(ctx context.Context, kind, tenant string, id []byte) ([]strin
 
 // Tag returns root.digest of data under the newest root and a label of the
 // caller's: how rows in a database are protected against whoever can write to
-// it.
+// it. The ledger's own labels are refused ([ErrConfig]): what is under them are
+// keys of notes, and digests that lines and persons are known by.
 func (l *Log) Tag(ctx context.Context, label string, data []byte) ([]byte, error) {
+	if err := foreignLabel(label); err != nil {
+		return nil, err
+	}
 	roots, digests, err := l.digests.all(ctx, label, data)
 	if err != nil {
 		return nil, err
@@ -71,6 +94,9 @@ func (l *Log) Tag(ctx context.Context, label string, data []byte) ([]byte, error
 
 // VerifyTag says whether a tag is that of data, under whichever root.
 func (l *Log) VerifyTag(ctx context.Context, label string, data, tag []byte) (bool, error) {
+	if err := foreignLabel(label); err != nil {
+		return false, err
+	}
 	id, text, _ := bytes.Cut(tag, []byte("."))
 	root, err := parseRoot(string(id))
 	if err != nil {
@@ -82,6 +108,13 @@ func (l *Log) VerifyTag(ctx context.Context, label string, data, tag []byte) (bo
 	}
 	got, err := canon.ParseBytes(string(text))
 	return err == nil && hmac.Equal(got, want), nil
+}
+
+func foreignLabel(label string) error {
+	if slices.Contains([]string{labelMAC, labelDigest, labelNote}, label) {
+		return configError("the label of a tag is one of the ledger's own")
+	}
+	return nil
 }
 
 // digestInput is what a ledger digest is taken over.
@@ -126,9 +159,12 @@ func (d digester) all(ctx context.Context, label string, data []byte) ([]uint32,
 	if len(roots) == 0 || len(roots) != len(digests) {
 		return nil, nil, &keyError{errors.New("no roots")}
 	}
-	for _, digest := range digests {
+	for i, digest := range digests {
 		if len(digest) != sha256.Size {
 			return nil, nil, &keyError{errors.New("a digest that is not 32 bytes")}
+		}
+		if slices.Contains(roots[:i], roots[i]) {
+			return nil, nil, &keyError{errors.New("two roots with one id")}
 		}
 	}
 	return roots, digests, nil
@@ -152,7 +188,7 @@ func (l *Log) rootsNow(ctx context.Context) ([]byte, error) {
 type keyError struct{ err error }
 
 func (e *keyError) Error() string        { return ErrKeys.Error() }
-func (e *keyError) Is(target error) bool { return target == ErrKeys } //nolint:errorlint // what errors.Is asks
+func (e *keyError) Is(target error) bool { return target == ErrKeys }
 func (e *keyError) Unwrap() error        { return e.err }
 
 // configError is about what a caller set.

@@ -194,24 +194,6 @@ func TestADiskThatHangs(t *testing.T) {
 	}
 }
 
-// While another process holds the lock, an append waits, no longer than its
-// context and no longer than two seconds.
-func TestTheLedgerHasOneWriter(t *testing.T) {
-	f := newFixture(t)
-	release := holdLock(t, f.dir)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
-	defer cancel()
-	_, err := f.log.Append(ctx, nil, always(f.entry(erasurelog.Intent, newID(), "ann")))
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	err = f.try(f.entry(erasurelog.Intent, newID(), "ann"))
-	require.ErrorIs(t, err, erasurelog.ErrBusy)
-	require.ErrorContains(t, err, f.path())
-	require.Empty(t, f.lines())
-	require.Equal(t, int64(0), f.read().Head().N, "reading needs no lock")
-	release()
-	f.append(f.entry(erasurelog.Intent, newID(), "ann"))
-}
-
 // Several in one process do not take the lock for busy.
 func TestManyWritersOfOneProcess(t *testing.T) {
 	f := newFixture(t)
@@ -250,6 +232,21 @@ func TestAnEndThatKeepsMoving(t *testing.T) {
 	require.ErrorIs(t, f.try(f.entry(erasurelog.Intent, newID(), "ann")), erasurelog.ErrBusy)
 	require.NotContains(t, fmt.Sprint(f.try(f.entry(erasurelog.Intent, newID(), "ann"))), f.dir, "a medium without a name")
 }
+
+// A medium that says it has written what it has not is not believed: the entry is
+// read back.
+func TestAMediumThatLies(t *testing.T) {
+	f := newFixture(t)
+	f.cfg.Medium = liar{f.cfg.Medium}
+	f.open()
+	err := f.try(f.entry(erasurelog.Intent, newID(), "ann"))
+	require.ErrorIs(t, err, erasurelog.ErrRewound)
+	require.ErrorContains(t, err, "the entry just written")
+}
+
+type liar struct{ erasurelog.Medium }
+
+func (liar) Append(context.Context, erasurelog.Position, []byte, []byte) error { return nil }
 
 type restless struct{ erasurelog.Medium }
 

@@ -7,9 +7,7 @@
 //
 //	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(outside), Digests: must(erasurelog.KeysFile(secret))}))
 //	check(ledger.Create(ctx)) // once in the life of the system
-//	_, tenant := must2(ledger.Digest(ctx, erasurelog.KindTenant, "main", []byte("main")))
-//	root, person := must2(ledger.Digest(ctx, erasurelog.KindPerson, "main", []byte("p1")))
-//	intent := erasurelog.Entry{Op: erasurelog.Intent, Plan: plan, Root: root, Tenant: tenant, Person: person}
+//	intent := must(ledger.NewEntry(ctx, erasurelog.Intent, plan, "main", "p1"))
 //	state := must(ledger.Append(ctx, nil, func(s *erasurelog.State) (*erasurelog.Entry, error) {
 //		if s.Status(plan) != erasurelog.Unknown {
 //			return nil, nil // another process was faster
@@ -39,7 +37,8 @@
 //     no root is noticed: the last one and what follows it at the next Read, any
 //     by [Log.Verify], by the first Read of a process, and every Config.Recheck.
 //   - A ledger that is an older state of itself is noticed by each head that
-//     somebody else keeps: anchors, and those that a caller hands in.
+//     somebody else keeps: anchors, and those that a caller hands in; and by a
+//     process that has read the newer one, for as long as it runs.
 //   - Errors say what to do, and doing it works.
 //   - Notes are sealed: whoever has the medium and no root reads none.
 //
@@ -52,9 +51,11 @@
 //     two whole readings.
 //   - To tell the newest note of a name from an older one that was put back, or
 //     from one that was forgotten: a note may only ever cause more work.
-//   - To know that a clock is ahead: there is no second one. Entries from the
-//     future lock the ledger until an entry of operation [Clock], which two
-//     principals answer for, says that they count as of its time.
+//   - To know that a clock is wrong: there is no second one. Clocks may differ by
+//     a minute. Entries from further ahead lock the ledger until an entry of
+//     operation [Clock], which two principals answer for, says that they count as
+//     of its time. One that is behind is noticed by the entry before alone: an
+//     erasure that is dated too early is not repeated for what was created since.
 //   - To hide how many erasures there were, when, and which entries are about
 //     the same digest; the codes of holds, the names of columns in Tops and the
 //     names of notes stand in the clear.
@@ -71,7 +72,9 @@
 // A Log is safe for concurrent use, and any number of processes may share its
 // medium: an Append is a compare-and-swap, and the loser reads and decides
 // again. A State is safe to keep and to share. Every call ends when its
-// context does; of a disk that hangs then, goroutines of [Folder] wait on.
+// context does; of a disk that hangs then, goroutines of [Folder] wait on, and of
+// an anchor that heeds no context, one a call. Digests are asked with the
+// caller's context, and heed it.
 //
 // # Cost
 //

@@ -67,7 +67,7 @@ const (
 	remedyOther  = "point the configuration at this system's own ledger, or hand in the ledger roots that wrote it"
 	remedyNewer  = "run the version of this library that wrote the entry, or a newer one"
 	remedyBusy   = "try again; if no process writes, find out who holds the lock"
-	remedyClock  = "set the clock right; if it was the clock of the last entry that was wrong, and by more than a day, append an entry of operation clock, which two principals answer for"
+	remedyClock  = "set the clock right; if it was the clock of the last entry that was wrong, append an entry of operation clock, which two principals answer for"
 )
 
 // fail is an error about the ledger.

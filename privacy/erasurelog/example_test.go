@@ -27,15 +27,10 @@ func ExampleLog_Append() {
 	ctx := context.Background()
 	ledger, end := opened()
 	defer end()
-	digest := func(kind, id string) string {
-		_, digest := must2(ledger.Digest(ctx, kind, "main", []byte(id)))
-		return digest
-	}
-	hold := erasurelog.Entry{
-		Op: erasurelog.Hold, Plan: "01a2054d-dfbe-790e-a264-7c9f86b09ab7",
-		Tenant: digest(erasurelog.KindTenant, "main"), Person: digest(erasurelog.KindPerson, "p1"),
-		By: digest(erasurelog.KindPrincipal, "user/1"), Because: "litigation", Until: time.Now().Add(24 * time.Hour),
-	}
+	hold := must(ledger.NewEntry(ctx, erasurelog.Hold, "01a2054d-dfbe-790e-a264-7c9f86b09ab7", "main", "p1"))
+	_, by, err := ledger.Digest(ctx, erasurelog.KindPrincipal, "main", []byte("user/1"))
+	check(err)
+	hold.By, hold.Because, hold.Until = by, "litigation", time.Now().Add(24*time.Hour)
 	state := must(ledger.Append(ctx, nil, func(*erasurelog.State) (*erasurelog.Entry, error) { return &hold, nil }))
 	person := state.Person(must(ledger.Keys(ctx, erasurelog.KindPerson, "main", []byte("p1")))...)
 	_, today := person.Held(time.Now())

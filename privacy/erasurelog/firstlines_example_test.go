@@ -16,11 +16,6 @@ func must[T any](value T, err error) T {
 	return value
 }
 
-func must2[T, U any](one T, two U, err error) (T, U) {
-	check(err)
-	return one, two
-}
-
 func check(err error) {
 	if err != nil {
 		log.Fatal(err)
@@ -35,9 +30,7 @@ func Example_firstLines() {
 	check(erasurelog.NewKeysFile(secret)) // once
 	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(outside), Digests: must(erasurelog.KeysFile(secret))}))
 	check(ledger.Create(ctx)) // once in the life of the system
-	_, tenant := must2(ledger.Digest(ctx, erasurelog.KindTenant, "main", []byte("main")))
-	root, person := must2(ledger.Digest(ctx, erasurelog.KindPerson, "main", []byte("p1")))
-	intent := erasurelog.Entry{Op: erasurelog.Intent, Plan: plan, Root: root, Tenant: tenant, Person: person}
+	intent := must(ledger.NewEntry(ctx, erasurelog.Intent, plan, "main", "p1"))
 	state := must(ledger.Append(ctx, nil, func(s *erasurelog.State) (*erasurelog.Entry, error) {
 		if s.Status(plan) != erasurelog.Unknown {
 			return nil, nil // another process was faster

@@ -144,7 +144,10 @@ func (f *fixture) keys(person string) []string {
 
 // entry is one about a person, of the tenant main.
 func (f *fixture) entry(op erasurelog.Op, plan, person string) erasurelog.Entry {
-	return erasurelog.Entry{Op: op, Plan: plan, Tenant: f.digest(erasurelog.KindTenant, "main"), Person: f.person(person)}
+	f.t.Helper()
+	e, err := f.log.NewEntry(f.t.Context(), op, plan, "main", person)
+	require.NoError(f.t, err)
+	return e
 }
 
 func always(e erasurelog.Entry) func(*erasurelog.State) (*erasurelog.Entry, error) {

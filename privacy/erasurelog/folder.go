@@ -18,12 +18,13 @@ import (
 const (
 	ledgerFile = "ledger.jsonl"
 	lockFile   = "ledger.lock"
+	notesLock  = "notes.lock"
 	tempPrefix = ".ledger-" // while one is made
 )
 
 // Folder is a ledger in a folder, outside everything that backups of the
 // application's database cover: a file of lines that several processes share,
-// and a file for each note. One process at a time writes (a lock file). What is
+// and a file for each note. One process at a time writes (lock files). What is
 // not named like one of its files is left alone.
 //
 // A disk that hangs holds nobody: a call returns when its context ends, and what
@@ -195,7 +196,7 @@ func (f *folder) read(offset int64, chunks chan<- chunk, stop <-chan struct{}) {
 // Append is [Medium.Append].
 func (f *folder) Append(ctx context.Context, at Position, last, line []byte) error {
 	return await(ctx, func() error {
-		unlock, err := f.lock(ctx)
+		unlock, err := f.lock(ctx, lockFile)
 		if err != nil {
 			return err
 		}
@@ -254,11 +255,15 @@ func after(d *durable.Folder, begin int64, line int) ([]byte, error) {
 	return found, err
 }
 
-// lock waits for the lock file.
-func (f *folder) lock(ctx context.Context) (func(), error) {
+// lock waits for a lock file. Who gets it after the caller has gone gives it back:
+// what that caller wanted another one may have undone.
+func (f *folder) lock(ctx context.Context, name string) (func(), error) {
 	for range 200 {
-		lock, busy, err := filelock.Take(filepath.Join(f.dir, lockFile))
+		lock, busy, err := filelock.Take(filepath.Join(f.dir, name))
 		switch {
+		case err == nil && ctx.Err() != nil:
+			lock.Release()
+			return nil, ctx.Err()
 		case err == nil:
 			return lock.Release, nil
 		case !busy:

@@ -20,14 +20,22 @@ const (
 
 func noteFile(name string) string { return notesFolder + "/" + name + noteEnding }
 
-// PutNotes is [Medium.PutNotes].
+// PutNotes is [Medium.PutNotes]. One at a time: a write that hung, and whose caller
+// has gone, must not bring back what was removed meanwhile.
 func (f *folder) PutNotes(ctx context.Context, notes ...SealedNote) error {
 	return await(ctx, func() error {
 		return f.with(func(d *durable.Folder) error {
+			if _, err := d.Lstat(ledgerFile); err != nil { // its disk is not mounted
+				return err
+			}
+			unlock, err := f.lock(ctx, notesLock)
+			if err != nil {
+				return err
+			}
+			defer unlock()
 			if err := d.MkdirAll(notesFolder, 0o700); err != nil {
 				return err
 			}
-			d.CleanUp(notesFolder)
 			var gone []string
 			for _, note := range notes {
 				if note.Sealed == nil {
@@ -86,6 +94,10 @@ func (f *folder) Notes(ctx context.Context) iter.Seq2[SealedNote, error] {
 // noteNames lists the notes in order. What has another name is none.
 func (f *folder) noteNames() (names []string, err error) {
 	err = f.with(func(d *durable.Folder) error {
+		if _, err := d.Lstat(ledgerFile); err != nil {
+			return err
+		}
+		d.CleanUp(notesFolder)
 		entries, err := d.ReadDir(notesFolder)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil

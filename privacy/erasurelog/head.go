@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/crmguard/crmguard/internal/canon"
 )
@@ -47,7 +49,8 @@ type Kept struct {
 // domain.
 type Anchor struct {
 	Name string
-	// Head answers a head as [Log.Head] gave it, or nil when none was kept yet.
+	// Head answers a head as [Log.Head] gave it, or nil when none was kept yet. It
+	// is called by several goroutines at once.
 	Head func(ctx context.Context) ([]byte, error)
 }
 
@@ -65,23 +68,49 @@ func (e *AnchorError) Error() string {
 // Unwrap returns what the anchor answered.
 func (e *AnchorError) Unwrap() error { return e.Err }
 
-// Anchors asks the anchors of the Config. The heads that were answered come
-// with the [*AnchorError] about one that was not.
+// anchorWait is how long an anchor is waited for, unless half of the caller's time
+// is less: one that hangs must not keep anybody from the ledger.
+const anchorWait = 10 * time.Second
+
+// Anchors asks the anchors of the Config, all at once. The heads that were
+// answered come with the [*AnchorError] about one that was not, or not within ten
+// seconds or half of the time that ctx has left. One that heeds no context is
+// left waiting.
 func (l *Log) Anchors(ctx context.Context) (kept []Kept, failed error) {
-	for _, a := range l.cfg.Anchors {
-		data, err := a.Head(ctx)
-		if err == nil && len(data) == 0 {
-			continue
+	wait := anchorWait
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(deadline)/2)
+	}
+	asking, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	answers := make([]Kept, len(l.cfg.Anchors))
+	errs := make([]error, len(l.cfg.Anchors))
+	var all sync.WaitGroup
+	for i, a := range l.cfg.Anchors {
+		all.Go(func() { answers[i], errs[i] = a.ask(asking) })
+	}
+	all.Wait()
+	for i, a := range l.cfg.Anchors {
+		switch {
+		case errs[i] != nil:
+			failed = &AnchorError{a.Name, errs[i]}
+		case answers[i].Head.Hash != "":
+			kept = append(kept, answers[i])
 		}
-		var h Head
-		if err == nil {
-			h, err = ParseHead(data)
-		}
-		if err != nil {
-			failed = &AnchorError{a.Name, err}
-			continue
-		}
-		kept = append(kept, Kept{a.Name, h})
 	}
 	return kept, failed
+}
+
+// ask returns what the anchor keeps; no hash where that is nothing.
+func (a Anchor) ask(ctx context.Context) (Kept, error) {
+	var data []byte
+	err := await(ctx, func() (err error) {
+		data, err = a.Head(ctx)
+		return err
+	})
+	if err != nil || len(data) == 0 {
+		return Kept{}, err
+	}
+	h, err := ParseHead(data)
+	return Kept{a.Name, h}, err
 }

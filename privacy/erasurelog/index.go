@@ -185,14 +185,16 @@ func (x *index) plan(id string) (number, last uint32) {
 	return number, 0
 }
 
-// planKey is a UUID in bytes; what is none has none.
+// planKey is a UUID in bytes. What is spelt otherwise than entries have it has
+// none: that is zero, which no entry names.
 func planKey(id string) (key [16]byte) {
 	if len(id) == 36 {
-		if n, err := hex.Decode(key[:], []byte(id[:8]+id[9:13]+id[14:18]+id[19:23]+id[24:])); err != nil || n != len(key) {
-			return [16]byte{}
+		_, err := hex.Decode(key[:], []byte(id[:8]+id[9:13]+id[14:18]+id[19:23]+id[24:]))
+		if err == nil && planText(key) == id {
+			return key
 		}
 	}
-	return key
+	return [16]byte{}
 }
 
 func planText(key [16]byte) string {
@@ -225,9 +227,6 @@ func digestKey(text string) (key [sha256.Size]byte, ok bool) {
 
 func (x *index) about(record uint32, person string) {
 	d := &x.digests[x.digest(person)-1]
-	if d.last > 0 && x.posts[d.last-1].record == record {
-		return // the same digest twice
-	}
 	x.posts = append(x.posts, post{record: record, before: d.last})
 	d.last = uint32(len(x.posts))
 }

@@ -81,6 +81,7 @@ func TestCreateOnce(t *testing.T) {
 	require.Equal(t, before, f.data())
 	f.anchor, err = f.log.Head(t.Context())
 	require.NoError(t, err)
+	require.ErrorIs(t, f.log.Create(t.Context()), fs.ErrExist, "nothing is wrong with it")
 	require.NoError(t, os.Remove(f.path()))
 	require.ErrorIs(t, f.log.Create(t.Context()), erasurelog.ErrRewound, "no empty ledger in the place of a lost one")
 	f.anchor = []byte("nonsense")
@@ -139,6 +140,7 @@ func TestARewoundLedger(t *testing.T) {
 	f.erase("bob")
 	whole, head := f.data(), f.read().Head()
 	f.put([]byte(strings.Join(f.lines()[:2], "")))
+	f.open()
 	require.Equal(t, int64(2), f.read().Head().N, "the shorter chain itself is valid")
 	_, err := f.log.Read(t.Context(), erasurelog.Kept{Name: "the application database", Head: head})
 	require.ErrorIs(t, err, erasurelog.ErrRewound)
@@ -213,8 +215,32 @@ func TestAForkedLedger(t *testing.T) {
 	head, err := f.log.Head(t.Context())
 	require.NoError(t, err)
 	f.put(backup)
+	f.open()
 	f.erase("carol") // the same number of entries, other ones
 	f.anchor = head
+	f.refused(erasurelog.ErrForged)
+}
+
+// Lines of this very system, each with a good mac, that do not follow each other:
+// of another branch of the ledger, and with a number left out.
+func TestASplicedLedger(t *testing.T) {
+	f := newFixture(t)
+	f.append(f.entry(erasurelog.Intent, newID(), "ann"))
+	begin := f.data()
+	f.append(f.entry(erasurelog.Intent, newID(), "bob"))
+	one, head := f.data(), f.read().Head()
+	f.put(begin)
+	f.open()
+	f.erase("carol")
+	f.put(append(one, f.lines()[2]+"\n"...))
+	f.open() // the last line is the one known: until the next whole reading, nothing has changed
+	f.refused(erasurelog.ErrForged)
+	e := f.entry(erasurelog.Intent, newID(), "dora")
+	e.At = f.now
+	line, err := f.log.Line(t.Context(), e, erasurelog.Head{Hash: head.Hash, N: 7})
+	require.NoError(t, err)
+	f.put(append(one, append(line, '\n')...))
+	f.open()
 	f.refused(erasurelog.ErrForged)
 }
 
@@ -238,6 +264,7 @@ func TestATornWrite(t *testing.T) {
 		whole := f.data()
 		for _, torn := range []string{`{"at":"20`, "\x00\x00\x00", `{"at":"2026-11-23T13:00:00.000000Z"}`, "{\"at\x00\x00\x00\x00\x00}\n", "\x00\n"} {
 			f.put(append(append([]byte(nil), whole...), torn...))
+			f.open()
 			require.Equal(t, int64(2), f.read().Head().N)
 			f.erase("bob")
 			require.True(t, strings.HasPrefix(string(f.data()), string(whole)+`{"at":"`))
@@ -312,11 +339,11 @@ func TestEntriesOfALaterVersion(t *testing.T) {
 		line, err := f.log.Line(t.Context(), e, f.read().Head())
 		require.NoError(t, err)
 		text := change(string(line))
-		from := strings.Index(text, `,"mac":"`)
-		covered := text[:from] + text[strings.Index(text, `,"n":`):]
+		before, _, _ := strings.Cut(text, `,"mac":"`)
+		covered := before + text[strings.Index(text, `,"n":`):]
 		_, macs, err := f.cfg.Digests(t.Context(), "crmguard/ledger/mac/v1", []byte(covered))
 		require.NoError(t, err)
-		return text[:from] + `,"mac":"` + base64.RawURLEncoding.EncodeToString(macs[0]) + `"` + text[strings.Index(text, `,"n":`):] + "\n"
+		return before + `,"mac":"` + base64.RawURLEncoding.EncodeToString(macs[0]) + `"` + text[strings.Index(text, `,"n":`):] + "\n"
 	}
 	replace := func(from, to string) func(string) string {
 		return func(line string) string { return strings.Replace(line, from, to, 1) }
@@ -432,6 +459,17 @@ func TestKeysThatDoNotAnswer(t *testing.T) {
 	}
 	f.cfg.Digests = good
 	require.Equal(t, int64(2), f.read().Head().N)
+
+	var root uint32
+	f.cfg.Digests = func(ctx context.Context, label string, data []byte) ([]uint32, [][]byte, error) {
+		_, digests, err := good(ctx, label, data)
+		root++
+		return []uint32{root}, digests, err
+	}
+	log, err := erasurelog.Open(f.cfg)
+	require.NoError(t, err)
+	_, err = log.NewEntry(t.Context(), erasurelog.Intent, newID(), "main", "ann")
+	require.ErrorIs(t, err, erasurelog.ErrKeys, "a root that never stays")
 }
 
 func TestTags(t *testing.T) {

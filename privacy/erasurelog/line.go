@@ -272,7 +272,7 @@ func isOp(op Op) bool {
 
 // formed says what is missing or has no form, of an entry that stands alone.
 func (e Entry) formed() error {
-	if id, err := uuid.Parse(e.Plan); err != nil || id.String() != e.Plan {
+	if id, err := uuid.Parse(e.Plan); err != nil || id.String() != e.Plan || id == uuid.Nil {
 		return fmt.Errorf("%w: Plan is no UUID in lower case", ErrEntry)
 	}
 	if !isOp(e.Op) {

@@ -33,6 +33,7 @@ type Log struct {
 	digests digester
 	turn    chan struct{} // whoever has it reads the medium, and changes the fields below
 	writing chan struct{} // whoever has it appends
+	noting  chan struct{} // whoever has it writes notes
 
 	index   *index
 	shared  bool     // states of it were handed out
@@ -40,6 +41,7 @@ type Log struct {
 	end     Position
 	last    []byte // the last line
 	roots   []byte // that have verified
+	seen    Head   // a head that stands, as far as this process has read
 	checked time.Time
 }
 
@@ -57,18 +59,28 @@ func Open(cfg Config) (*Log, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Log{cfg: cfg, digests: digester(cfg.Digests), turn: make(chan struct{}, 1), writing: make(chan struct{}, 1)}, nil
+	return &Log{cfg: cfg, digests: digester(cfg.Digests), turn: make(chan struct{}, 1), writing: make(chan struct{}, 1), noting: make(chan struct{}, 1)}, nil
 }
 
 // Create makes an empty ledger, once in the life of a system. It refuses where
-// one stands already (fs.ErrExist), and where an anchor remembers one.
+// one stands already (fs.ErrExist), and where an anchor or this process remembers one.
 func (l *Log) Create(ctx context.Context) error {
 	heads, err := l.Anchors(ctx)
 	if err != nil {
 		return err
 	}
-	for _, a := range heads {
-		if a.Head.N > 0 {
+	done, err := take(ctx, l.turn)
+	if err != nil {
+		return err
+	}
+	defer done()
+	stands := true
+	for _, err := range l.cfg.Medium.Read(ctx, Position{}) {
+		stands = !errors.Is(err, fs.ErrNotExist)
+		break
+	}
+	for _, a := range l.remembered(heads) {
+		if a.Head.N > 0 && !stands {
 			return l.fail(ErrRewound, 0, a.Name+" remembers entries", remedyRewind)
 		}
 	}
@@ -87,8 +99,12 @@ func (l *Log) Create(ctx context.Context) error {
 // when the keys have changed, and every Config.Recheck: until then a change of
 // an older line goes unnoticed.
 //
-// The heads of the anchors and those given must agree. Where all that went
-// wrong is an anchor that does not answer, the State comes with the
+// The newest entry may be one that another process has written and not flushed:
+// who acts on it asks Append first, which makes it durable also where it adds
+// nothing.
+//
+// The heads of the anchors and those given must agree, and what this process has
+// read before must still stand. Where all that went wrong is an anchor that does not answer, the State comes with the
 // [*AnchorError].
 func (l *Log) Read(ctx context.Context, kept ...Kept) (*State, error) {
 	return l.anchored(ctx, false, kept)
@@ -100,9 +116,10 @@ func (l *Log) Verify(ctx context.Context, kept ...Kept) (*State, error) {
 }
 
 // Head is what an [Anchor] keeps: the canonical JSON {"hash","n"} of the last
-// entry.
+// entry, which is made durable first: where its writer takes it back, an anchor
+// would remember what never was.
 func (l *Log) Head(ctx context.Context) ([]byte, error) {
-	s, err := l.Read(ctx)
+	s, err := l.Append(ctx, nil, func(*State) (*Entry, error) { return nil, nil })
 	if err != nil {
 		return nil, err
 	}
@@ -125,14 +142,16 @@ type view struct {
 	last  []byte
 }
 
-// read waits for its turn, reads, and compares with all heads.
+// read waits for its turn, reads, and compares with all heads. What agrees is
+// remembered: but for the last entry, which whoever writes it takes back where
+// its disk fails, and which no head names.
 func (l *Log) read(ctx context.Context, whole bool, anchors, kept []Kept) (view, error) {
 	done, err := take(ctx, l.turn)
 	if err != nil {
 		return view{}, err
 	}
 	defer done()
-	heads := append(append([]Kept(nil), anchors...), kept...)
+	heads := l.remembered(append(append([]Kept(nil), anchors...), kept...))
 	if err := l.refresh(ctx, whole, heads); err != nil {
 		return view{}, err
 	}
@@ -143,7 +162,22 @@ func (l *Log) read(ctx context.Context, whole bool, anchors, kept []Kept) (view,
 			return view{}, err
 		}
 	}
+	before, _ := v.state.At(max(0, l.end.N-1))
+	for _, h := range append(heads, Kept{Head: before}) {
+		if h.Head.N > l.seen.N {
+			l.seen = h.Head
+		}
+	}
 	return v, nil
+}
+
+// remembered adds what this process knows to the heads that others keep. The
+// caller has the turn.
+func (l *Log) remembered(heads []Kept) []Kept {
+	if l.seen.N == 0 {
+		return heads
+	}
+	return append(heads, Kept{"the memory of this process", l.seen})
 }
 
 // take waits for a turn.
@@ -192,12 +226,11 @@ func (l *Log) refresh(ctx context.Context, whole bool, heads []Kept) error {
 		}
 	}
 	l.begin(roots)
-	if _, err := l.follow(ctx, Position{}, heads); err != nil {
-		l.index = nil // what did not verify to its end is read again
-		return err
+	_, err = l.follow(ctx, Position{}, heads)
+	if err == nil {
+		l.checked = now
 	}
-	l.checked = now
-	return nil
+	return err // what has verified before the error stays
 }
 
 func (l *Log) begin(roots []byte) {

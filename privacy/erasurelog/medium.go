@@ -32,6 +32,8 @@ type Medium interface {
 	Append(ctx context.Context, at Position, last, line []byte) error
 	// PutNotes writes notes in the place of those of the same names, and removes
 	// those whose Sealed is nil, whether they are there or not; durable on return.
+	// Where no ledger was created it is fs.ErrNotExist, as it is for Notes: the
+	// place is another one, or a disk is missing.
 	PutNotes(ctx context.Context, notes ...SealedNote) error
 	// Notes yields all notes, each once, in the order of their names. One that
 	// cannot be read comes with its name and an error; then others may follow.

@@ -39,11 +39,22 @@ func (l *Log) Note(ctx context.Context, name string, data []byte) error {
 		return err
 	}
 	sealed := binary.BigEndian.AppendUint32([]byte{noteVersion}, roots[0])
-	sealed = aead.Seal(sealed, nil, data, []byte(name))
+	sealed = aead.Seal(sealed, nil, data, []byte(name)) //nolint:gosec // this AEAD draws its nonce itself, and takes none
 	if len(sealed) > MaxLine {
 		return fmt.Errorf("%w: a note of more than %d bytes", ErrEntry, MaxLine)
 	}
-	if err := l.cfg.Medium.PutNotes(ctx, SealedNote{name, sealed}); err != nil {
+	return l.putNotes(ctx, SealedNote{name, sealed})
+}
+
+// putNotes writes, one of this process at a time: so none waits for a lock that
+// another one holds.
+func (l *Log) putNotes(ctx context.Context, notes ...SealedNote) error {
+	done, err := take(ctx, l.noting)
+	if err != nil {
+		return err
+	}
+	defer done()
+	if err := l.cfg.Medium.PutNotes(ctx, notes...); err != nil {
 		return l.unreachable(ctx, err)
 	}
 	return nil
@@ -57,6 +68,9 @@ func (l *Log) Notes(ctx context.Context) iter.Seq2[Note, error] {
 	return func(yield func(Note, error) bool) {
 		for sealed, err := range l.cfg.Medium.Notes(ctx) {
 			note := Note{Name: sealed.Name}
+			if note.Name != "" && !isNoteName(note.Name) {
+				continue // nothing that Note has written
+			}
 			if err != nil {
 				err = l.unreachable(ctx, err)
 			} else {
@@ -106,10 +120,7 @@ func (l *Log) Forget(ctx context.Context, names ...string) error {
 	if len(notes) == 0 {
 		return nil
 	}
-	if err := l.cfg.Medium.PutNotes(ctx, notes...); err != nil {
-		return l.unreachable(ctx, err)
-	}
-	return nil
+	return l.putNotes(ctx, notes...)
 }
 
 func noteAEAD(key []byte) (cipher.AEAD, error) {

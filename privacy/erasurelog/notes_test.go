@@ -2,7 +2,9 @@ package erasurelog_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +70,21 @@ func TestNotes(t *testing.T) {
 	require.NoFileExists(t, f.noteFile("large"))
 }
 
+// An older note that is put back opens, also one that was forgotten: it may only
+// cause more work. Nothing here can tell, as the package comment says.
+func TestANoteThatIsPutBack(t *testing.T) {
+	f := newFixture(t)
+	require.NoError(t, f.log.Note(t.Context(), "a", []byte("old")))
+	older, err := os.ReadFile(f.noteFile("a"))
+	require.NoError(t, err)
+	require.NoError(t, f.log.Note(t.Context(), "a", []byte("new")))
+	require.NoError(t, f.log.Forget(t.Context(), "a"))
+	require.NoError(t, os.WriteFile(f.noteFile("a"), older, 0o600))
+	got, failed := f.notes()
+	require.Equal(t, map[string]string{"a": "old"}, got)
+	require.Empty(t, failed)
+}
+
 // One note that is damaged, exchanged or another system's hides no other.
 func TestANoteThatDoesNotOpen(t *testing.T) {
 	f := newFixture(t)
@@ -118,3 +135,33 @@ func TestFrozenNote(t *testing.T) {
 }
 
 const frozenNote = "eedf59728e3698ccda3379ca5b5362a4827e2f07f62d76fb04d832765688b9fb297a"
+
+// What a medium has under another name is no note.
+func TestNotesOfOtherNames(t *testing.T) {
+	f := newFixture(t)
+	require.NoError(t, f.log.Note(t.Context(), "plan", []byte("x")))
+	var sealed erasurelog.SealedNote
+	for note := range f.cfg.Medium.Notes(t.Context()) {
+		sealed = note
+	}
+	f.cfg.Medium = named{f.cfg.Medium, []erasurelog.SealedNote{{Name: "Ann Example", Sealed: sealed.Sealed}, sealed, {Name: "ann@example.org"}}}
+	f.open()
+	notes, failed := f.notes()
+	require.Empty(t, failed)
+	require.Equal(t, map[string]string{"plan": "x"}, notes)
+}
+
+type named struct {
+	erasurelog.Medium
+	all []erasurelog.SealedNote
+}
+
+func (n named) Notes(context.Context) iter.Seq2[erasurelog.SealedNote, error] {
+	return func(yield func(erasurelog.SealedNote, error) bool) {
+		for _, note := range n.all {
+			if !yield(note, nil) {
+				return
+			}
+		}
+	}
+}

@@ -25,11 +25,12 @@ func (s *State) Person(keys ...string) Person {
 	var p Person
 	for _, i := range s.about(keys) {
 		e := s.index.entry(i)
-		switch status := s.Status(e.Plan); {
-		case status == Holding:
+		switch status := s.Status(e.Plan); status {
+		case Holding:
 			p.Holds = append(p.Holds, e)
-		case status == Begun, status == Left, status == Finished:
+		case Begun, Left, Finished:
 			p.Erasures = append(p.Erasures, Erasure{e, status})
+		default: // withdrawn or lifted
 		}
 	}
 	return p

@@ -110,11 +110,7 @@ func (s standing) status() Status {
 // every database: its intent stands and was not voided. A hold may stand before
 // it ([Person.Held]).
 func (s *State) InForce(plan string) bool {
-	switch s.Status(plan) {
-	case Begun, Left, Finished:
-		return true
-	}
-	return false
+	return slices.Contains([]Status{Begun, Left, Finished}, s.Status(plan))
 }
 
 // IntentsSince counts the erasures that began at t or later, voided ones too.

@@ -80,8 +80,10 @@ func TestWhatMayFollow(t *testing.T) {
 			continue
 		}
 		require.Len(t, f.lines(), lines, "nothing was written")
+		before := f.read()
 		f.force(e)
 		s := f.read()
+		require.Empty(t, before.Faults(), "a State stays as it was")
 		require.Equal(t, c.status, s.Status(a), "%v, %s, by whoever has the root", c.before, c.op)
 		require.Len(t, s.Faults(), 1)
 		require.Equal(t, s.Head().N, s.Faults()[0].N)
@@ -155,6 +157,10 @@ func TestWhatTheLedgerSaysOfAPerson(t *testing.T) {
 	first.Aliases = []string{f.person("anna"), f.person("ann-old"), f.person("anna")}
 	first.Refs = []string{f.digest(erasurelog.KindRef, "r2"), f.digest(erasurelog.KindRef, "r1")}
 	before := f.append(first)
+	written, _ := before.Last()
+	require.Len(t, written.Aliases, 2)
+	require.IsIncreasing(t, written.Aliases)
+	require.IsIncreasing(t, written.Refs, "their order tells nothing of rows")
 	f.now = f.now.Add(time.Minute)
 	done := f.answered(erasurelog.Done, first.Plan, "ann")
 	f.append(done)

@@ -154,8 +154,8 @@ func TestALedgerVerifiedBeforeIsRefusedAllTheSame(t *testing.T) {
 	}
 }
 
-// An older state of the file is shorter: it is read whole, and only a head kept
-// elsewhere can say that it is not the newest.
+// An older state of the file is shorter: it is read whole, and a process that has
+// not read the newer one needs a head kept elsewhere to tell.
 func TestAnOlderStateOfTheFile(t *testing.T) {
 	f := newFixture(t)
 	f.erase("ann")
@@ -163,6 +163,7 @@ func TestAnOlderStateOfTheFile(t *testing.T) {
 	f.erase("bob")
 	before := f.read()
 	f.put(older)
+	f.open()
 	s := f.read()
 	require.Equal(t, int64(2), s.Head().N)
 	require.Empty(t, s.Person(f.keys("bob")...).Erasures)

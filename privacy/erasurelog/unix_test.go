@@ -3,11 +3,13 @@
 package erasurelog_test
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -30,6 +32,24 @@ f = open(sys.argv[1], "w"); fcntl.flock(f, fcntl.LOCK_EX); print("held", flush=T
 		require.NoError(t, in.Close())
 		require.NoError(t, other.Wait())
 	}
+}
+
+// While another process holds the lock, an append waits, no longer than its
+// context and no longer than two seconds.
+func TestTheLedgerHasOneWriter(t *testing.T) {
+	f := newFixture(t)
+	release := holdLock(t, f.dir)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	_, err := f.log.Append(ctx, nil, always(f.entry(erasurelog.Intent, newID(), "ann")))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	err = f.try(f.entry(erasurelog.Intent, newID(), "ann"))
+	require.ErrorIs(t, err, erasurelog.ErrBusy)
+	require.ErrorContains(t, err, f.path())
+	require.Empty(t, f.lines())
+	require.Equal(t, int64(0), f.read().Head().N, "reading needs no lock")
+	release()
+	f.append(f.entry(erasurelog.Intent, newID(), "ann"))
 }
 
 // What is no plain file keeps nobody waiting.

@@ -155,6 +155,7 @@ func TestWhatIsDoneToTheTables(t *testing.T) {
 func TestNotes(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		log := logOn(t, installed(t, d.Open(t)))
+		require.NoError(t, log.Create(t.Context()))
 		require.NoError(t, log.Note(t.Context(), "a-plan", []byte("where the rest is")))
 		other := logOn(t, installed(t, d.Open(t)))
 		var found []string

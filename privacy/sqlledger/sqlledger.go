@@ -125,7 +125,7 @@ func (l *Ledger) write(ctx context.Context, f func(tx *sql.Tx) error) error {
 // empty: so a table that was emptied is told from a ledger without entries.
 func (l *Ledger) Create(ctx context.Context) error {
 	err := l.write(ctx, func(tx *sql.Tx) error {
-		_, there, err := l.line(ctx, tx, 0)
+		there, err := l.stands(ctx, tx, 0)
 		if err != nil || there {
 			return errors.Join(err, existing(there))
 		}
@@ -134,7 +134,7 @@ func (l *Ledger) Create(ctx context.Context) error {
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if _, there, asked := l.line(ctx, l.db, 0); asked == nil && there { // another process was faster
+	if there, asked := l.stands(ctx, l.db, 0); asked == nil && there { // another process was faster
 		if _, refused := sqldb.Refused(err); refused {
 			return fs.ErrExist
 		}
@@ -153,13 +153,28 @@ func (l *Ledger) insert(ctx context.Context, tx *sql.Tx, n int64, line []byte) e
 	return l.db.Insert(ctx, tx, sqldb.Insert{Table: "crmguard_ledger_line", Columns: []string{"n", "line"}, Key: []string{"n"}, New: true}, [][]any{{n, line}})
 }
 
-// line reads one line.
-func (l *Ledger) line(ctx context.Context, q sqldb.Querier, n int64) (line []byte, there bool, err error) {
-	err = sqldb.One(ctx, q, []any{&line}, l.db.Bind(`SELECT line FROM crmguard_ledger_line WHERE n = ?`), n)
+// stands says whether there is a line of a number.
+func (l *Ledger) stands(ctx context.Context, q sqldb.Querier, n int64) (bool, error) {
+	err := sqldb.One(ctx, q, []any{&n}, l.db.Bind(`SELECT n FROM crmguard_ledger_line WHERE n = ?`), n)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, false, nil
+		return false, nil
 	}
-	return line, err == nil, err
+	return err == nil, err
+}
+
+// created says whether there is a ledger; line 0 is never anything else's.
+func (l *Ledger) created(ctx context.Context, tx *sql.Tx) error {
+	there, err := l.stands(ctx, tx, 0)
+	if err == nil && !there {
+		err = fs.ErrNotExist
+	}
+	return err
+}
+
+// upTo selects bytes unless they are too long, in which case they are never read;
+// and their number.
+func upTo(column string) string {
+	return fmt.Sprintf(`CASE WHEN length(%s) <= %d THEN %[1]s END, length(%[1]s)`, column, erasurelog.MaxLine)
 }
 
 // Read is Medium.Read. It reads in pages and holds no connection while the
@@ -179,8 +194,15 @@ func (l *Ledger) Read(ctx context.Context, from erasurelog.Position) iter.Seq2[[
 				return
 			}
 			for i, row := range page[1:] {
-				if want := n + int64(i) + 1; row.n != want {
-					yield(nil, fmt.Errorf("%w: line %d is missing, and others follow", erasurelog.ErrForged, want))
+				want := n + int64(i) + 1
+				switch {
+				case row.n != want:
+					err = fmt.Errorf("%w: line %d is missing, and others follow", erasurelog.ErrForged, want)
+				case row.size > erasurelog.MaxLine:
+					err = fmt.Errorf("%w: a line of more than %d bytes", erasurelog.ErrForged, erasurelog.MaxLine)
+				}
+				if err != nil {
+					yield(nil, err)
 					return
 				}
 				if !yield(append(row.line, '\n'), nil) {
@@ -196,40 +218,52 @@ func (l *Ledger) Read(ctx context.Context, from erasurelog.Position) iter.Seq2[[
 }
 
 type row struct {
-	n    int64
-	line []byte
+	n, size int64
+	line    []byte // nil where it is too long
 }
 
-// page reads the line of a number and some that follow.
+// page reads the line of a number and some that follow, and no more of long ones
+// than a few.
 func (l *Ledger) page(ctx context.Context, n int64) (rows []row, err error) {
-	const most = 500
+	const most, mostBytes = 500, 4 << 20
+	size := 0
 	err = l.db.Snapshot(ctx, func(tx *sql.Tx) error {
 		return sqldb.Each(ctx, tx, func(scan *sql.Rows) error {
 			var r row
-			if err := scan.Scan(&r.n, &r.line); err != nil {
+			if err := scan.Scan(&r.n, &r.line, &r.size); err != nil {
 				return sqldb.Safe(err)
 			}
 			rows = append(rows, r)
+			if size += len(r.line); size > mostBytes && len(rows) > 1 {
+				return errFull
+			}
 			return nil
-		}, l.db.Bind(fmt.Sprintf(`SELECT n, line FROM crmguard_ledger_line WHERE n >= ? ORDER BY n LIMIT %d`, most)), n)
+		}, l.db.Bind(fmt.Sprintf(`SELECT n, %s FROM crmguard_ledger_line WHERE n >= ? ORDER BY n LIMIT %d`, upTo("line"), most)), n)
 	})
+	if errors.Is(err, errFull) {
+		err = nil
+	}
 	return rows, err
 }
+
+var errFull = errors.New("sqlledger: the page is full")
 
 // Append is Medium.Append: a compare-and-swap on the number of the line, which
 // is the primary key.
 func (l *Ledger) Append(ctx context.Context, at erasurelog.Position, last, line []byte) error {
 	err := l.write(ctx, func(tx *sql.Tx) error {
-		found, there, err := l.line(ctx, tx, at.N)
+		var found []byte
+		var size int64
+		err := sqldb.One(ctx, tx, []any{&found, &size}, l.db.Bind(`SELECT `+upTo("line")+` FROM crmguard_ledger_line WHERE n = ?`), at.N)
 		switch {
-		case err != nil:
-			return err
-		case !there && at.N == 0:
+		case errors.Is(err, sql.ErrNoRows) && at.N == 0:
 			return fs.ErrNotExist
-		case !there || string(found) != string(last):
+		case err != nil && !errors.Is(err, sql.ErrNoRows):
+			return err
+		case err != nil || string(found) != string(last):
 			return erasurelog.ErrMoved
 		}
-		if _, moved, err := l.line(ctx, tx, at.N+1); err != nil || moved {
+		if moved, err := l.stands(ctx, tx, at.N+1); err != nil || moved {
 			return errors.Join(err, movedIf(moved))
 		}
 		if line == nil {
@@ -238,7 +272,7 @@ func (l *Ledger) Append(ctx context.Context, at erasurelog.Position, last, line 
 		return l.insert(ctx, tx, at.N+1, line)
 	})
 	if _, refused := sqldb.Refused(err); refused {
-		if _, there, asked := l.line(ctx, l.db, at.N+1); asked == nil && there { // another process was faster
+		if there, asked := l.stands(ctx, l.db, at.N+1); asked == nil && there { // another process was faster
 			return erasurelog.ErrMoved
 		}
 	}
@@ -255,6 +289,9 @@ func movedIf(moved bool) error {
 // PutNotes is Medium.PutNotes.
 func (l *Ledger) PutNotes(ctx context.Context, notes ...erasurelog.SealedNote) error {
 	return l.write(ctx, func(tx *sql.Tx) error {
+		if err := l.created(ctx, tx); err != nil {
+			return err
+		}
 		for _, note := range notes {
 			if note.Sealed == nil {
 				if _, err := tx.ExecContext(ctx, l.db.Bind(`DELETE FROM crmguard_ledger_note WHERE name = ?`), note.Name); err != nil {
@@ -276,14 +313,22 @@ func (l *Ledger) Notes(ctx context.Context) iter.Seq2[erasurelog.SealedNote, err
 	return func(yield func(erasurelog.SealedNote, error) bool) {
 		for name := ""; ; {
 			var note erasurelog.SealedNote
+			var size int64
 			err := l.db.Snapshot(ctx, func(tx *sql.Tx) error {
-				return sqldb.One(ctx, tx, []any{&note.Name, &note.Sealed},
-					l.db.Bind(`SELECT name, sealed FROM crmguard_ledger_note WHERE name > ? ORDER BY name LIMIT 1`), name)
+				if err := l.created(ctx, tx); err != nil {
+					return err
+				}
+				return sqldb.One(ctx, tx, []any{&note.Name, &note.Sealed, &size},
+					l.db.Bind(`SELECT name, `+upTo("sealed")+` FROM crmguard_ledger_note WHERE name > ? ORDER BY name LIMIT 1`), name)
 			})
 			if errors.Is(err, sql.ErrNoRows) {
 				return
 			}
-			if !yield(note, err) || err != nil {
+			failed := err
+			if size > erasurelog.MaxLine {
+				failed = fmt.Errorf("a note of more than %d bytes", erasurelog.MaxLine)
+			}
+			if !yield(note, failed) || err != nil {
 				return
 			}
 			name = note.Name

@@ -104,6 +104,16 @@ func (j judge) createOnce() {
 			j.Errorf("Read of a ledger that was never created gave %v: a lost ledger must not look like an empty one (fs.ErrNotExist)", found)
 		}
 	}
+	var listed error
+	for _, err := range j.other.Notes(j.Context()) {
+		listed = err
+	}
+	put := j.one.PutNotes(j.Context(), erasurelog.SealedNote{Name: "a", Sealed: []byte("x")})
+	for verb, err := range map[string]error{"Notes": listed, "PutNotes": put, "PutNotes of none": j.one.PutNotes(j.Context(), erasurelog.SealedNote{Name: "a"})} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			j.Errorf("%s beside a ledger that was never created gave %v: a missing disk must not look like one without notes (fs.ErrNotExist)", verb, err)
+		}
+	}
 	if err := j.one.Append(j.Context(), erasurelog.Position{}, nil, []byte("line")); err == nil {
 		j.Error("Append made a ledger: only Create does")
 	}
@@ -134,8 +144,8 @@ func (j judge) linesComeBack() {
 			j.Errorf("%d lines came back of %d, or not byte for byte in order", len(got), len(want))
 		}
 	}
-	for line := range j.one.Read(j.Context(), erasurelog.Position{}) { // whoever stops early must not hold it up
-		_ = line
+	for _, err := range j.one.Read(j.Context(), erasurelog.Position{}) { // whoever stops early must not hold it up
+		j.must("Read", err)
 		break
 	}
 	j.must("Append after a Read that was broken off", j.one.Append(j.Context(), end(want), []byte(want[len(want)-1]), []byte("last")))
