@@ -142,8 +142,6 @@ func (m *Map) checkEdge(t Table, e Edge, bad complain) {
 	switch {
 	case !ok:
 		bad(t.Name, "an edge to table %s, which is not in the map", e.Table)
-	case to.Link != nil:
-		bad(t.Name, "an edge to linked table %s; give it a Link of its own", e.Table)
 	case len(e.Columns) != len(e.Target(to)) || len(e.Columns) == 0:
 		bad(t.Name, "an edge to table %s names %d columns for its %d", e.Table, len(e.Columns), len(e.Target(to)))
 	}
