@@ -96,7 +96,6 @@ func wrongEdges() []wrong {
 		{"emails", edge(func(e *datamap.Edge) { e.Columns = []string{"a", "b"} }), "names 2 columns for 1: name the columns of its Key (id), or To"},
 		{"emails", edge(func(e *datamap.Edge) { e.Table = "billing.invoices" }), "names 1 columns for 2: name the columns of its Key (year, number), or To"},
 		{"emails", edge(func(e *datamap.Edge) { e.Table = "nowhere" }), "to table nowhere, which is not in the map"},
-		{"emails", edge(func(e *datamap.Edge) { e.Table = "meetings" }), "give emails a Link of its own"},
 		{"emails", edge(func(e *datamap.Edge) { e.Table = "rates" }), "its edges lead to no person: (contact_id) ends at rates"},
 		{"emails", edge(func(e *datamap.Edge) { e.Table = "tasks" }), "its edges lead to no person: (contact_id) ends at tasks"},
 		{"emails", edge(func(e *datamap.Edge) { e.Table = "emails" }), "its edges lead to no person: (contact_id) leads to the table itself"},

@@ -310,15 +310,16 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 	if err != nil {
 		return 0, err
 	}
-	left := map[string]bool{}
+	left, judged := map[string]bool{}, map[string]bool{}
 	for _, l := range fresh {
+		judged[l.id()] = true
 		if l.covers(scope) && !l.row.Clean {
 			left[l.id()] = true
 		}
 	}
 	for _, row := range found {
 		l := there[row.Table+"\x00"+row.Key]
-		if l == nil || row.Others || left[l.id()] {
+		if l == nil || row.Others || judged[l.id()] {
 			continue
 		}
 		if err := s.judge(ctx, l, scope, p); err != nil {
