@@ -86,7 +86,7 @@ var roomLines = map[string]string{
 	"privacy/internal/stranger":     "internal/sqldb internal/testdb privacy/datamap privacy/internal/wholedb",
 	"privacy/internal/wholedb":      "internal/testdb",
 	"privacy/privacytest":           "privacy/datastore",
-	"privacy/sqlstore":              "privacy privacy/datamap privacy/datastore internal/sqldb internal/value",
+	"privacy/sqlstore":              "privacy privacy/datamap privacy/datastore internal/frame internal/sqldb internal/value",
 
 	"internal/alone":               "internal/durable internal/frame internal/ids",
 	"internal/canon":               "",
