@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datamap"
@@ -20,7 +19,7 @@ func Check(ctx context.Context, handle *sql.DB, m *datamap.Map) (Findings, error
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
-	s, err := read(ctx, handle, schemasOf(m))
+	s, err := read(ctx, handle, m)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +34,7 @@ func Check(ctx context.Context, handle *sql.DB, m *datamap.Map) (Findings, error
 	return slices.Compact(c.out), nil
 }
 
-func read(ctx context.Context, handle *sql.DB, more []string) (*catalog.Schema, error) {
+func read(ctx context.Context, handle *sql.DB, m *datamap.Map) (*catalog.Schema, error) {
 	db, err := sqldb.Open(ctx, handle)
 	if err != nil {
 		if errors.Is(err, errors.ErrUnsupported) { // says which database was found
@@ -43,27 +42,11 @@ func read(ctx context.Context, handle *sql.DB, more []string) (*catalog.Schema, 
 		}
 		return nil, fmt.Errorf("liveschema: %w", sqldb.Safe(err))
 	}
-	s, err := catalog.Read(ctx, db, more...)
+	s, err := catalog.Read(ctx, db, m)
 	if err != nil {
 		return nil, fmt.Errorf("liveschema: %w", err)
 	}
 	return s, nil
-}
-
-// schemasOf are the databases of MariaDB's or MySQL's server that the map names
-// besides the one in use. The others are other people's.
-func schemasOf(m *datamap.Map) (named []string) {
-	add := func(table string) {
-		if schema, _, ok := strings.Cut(table, "."); ok && !slices.Contains(named, schema) {
-			named = append(named, schema)
-		}
-	}
-	for _, t := range m.Tables {
-		if add(t.Name); t.Link != nil {
-			add(t.Link.Table)
-		}
-	}
-	return named
 }
 
 // checking is one comparison.

@@ -17,7 +17,7 @@ func (c *checking) foreign() {
 		parent, mapped := c.tables[f.Parent]
 		child := c.tables[f.Child]
 		if f.Deferred && (parent.Reaches() || child.Reaches()) {
-			c.found(DeferredConstraint, Notice, f.Child.Path(), strings.Join(f.Columns, ", "), f.Name)
+			c.found(DeferredConstraint, Notice, c.s.NameOf(f.Child), strings.Join(f.Columns, ", "), f.Name)
 		}
 		switch {
 		case gone[f.Parent]:
@@ -83,18 +83,10 @@ func (c *checking) goes(f catalog.ForeignKey) {
 
 // byKey notes a finding about a foreign key.
 func (c *checking) byKey(kind Kind, level Level, f catalog.ForeignKey) {
-	c.found(kind, level, c.pathOf(f.Child), strings.Join(f.Columns, ", "), f.Name+" to "+c.pathOf(f.Parent)+" ON DELETE "+string(f.OnDelete))
+	c.found(kind, level, c.s.NameOf(f.Child), strings.Join(f.Columns, ", "), f.Name+" to "+c.s.NameOf(f.Parent)+" ON DELETE "+string(f.OnDelete))
 }
 
 func (c *checking) undeclared(f catalog.ForeignKey, level Level) { c.byKey(UndeclaredEdge, level, f) }
-
-// pathOf is a table as the map names it, or as it would.
-func (c *checking) pathOf(live *catalog.Table) string {
-	if t, ok := c.tables[live]; ok {
-		return t.Name
-	}
-	return live.Path()
-}
 
 // followed reports whether the map goes the way of a foreign key.
 func (c *checking) followed(f catalog.ForeignKey) bool {

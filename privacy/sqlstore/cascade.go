@@ -2,12 +2,12 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/internal/catalog"
 )
 
 // cascade is a foreign key that deletes, or empties its column.
@@ -19,28 +19,22 @@ type cascade struct {
 // cascades reads the foreign keys that delete or empty. Tables of the map go by
 // the names that it gives them.
 func cascades(ctx context.Context, db *sqldb.DB, m *datamap.Map) (edges []cascade, err error) {
-	names, err := namesOf(ctx, db, m)
+	schema, err := catalog.Read(ctx, db, m)
 	if err != nil {
-		return nil, dbError("check schema", "(schema)", err)
+		return nil, dbError("open", "(schema)", err)
 	}
-	query, args := foreignKeys(db, m)
-	err = sqldb.Each(ctx, db, func(rows *sql.Rows) error {
-		var e cascade
-		var action string
-		if err := rows.Scan(&e.child, &e.column, &e.parent, &action); err != nil {
-			return err
+	for _, f := range schema.Foreign {
+		columns, empties := f.Empties, true
+		switch f.OnDelete {
+		case catalog.Cascade:
+			columns, empties = f.Columns, false
+		case catalog.Refuse, catalog.SetNull, catalog.SetDefault:
 		}
-		e.child, e.parent = names.of(e.child), names.of(e.parent)
-		switch action {
-		case "SET NULL", "SET DEFAULT":
-			e.empties = true
-			edges = append(edges, e)
-		case "CASCADE":
-			edges = append(edges, e)
+		for _, column := range columns {
+			edges = append(edges, cascade{schema.NameOf(f.Child), column, schema.NameOf(f.Parent), empties})
 		}
-		return nil
-	}, db.Bind(query), args...)
-	return edges, dbError("check schema", "(schema)", err)
+	}
+	return edges, nil
 }
 
 // loss is a cascade that deletes or empties what the map keeps.

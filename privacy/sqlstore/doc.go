@@ -23,7 +23,7 @@
 // # Not promised
 //
 // It does not search free text, does not know replicas, server logs or
-// backups, and erases only what the map declares: run [CheckSchema] in a test
+// backups, and erases only what the map declares: run liveschema.Check in a test
 // of the application, so that a new column cannot be forgotten.
 //
 // Edges between tables go by the columns' own comparison, as foreign keys do;

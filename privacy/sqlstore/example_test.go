@@ -12,23 +12,6 @@ import (
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
-func ExampleCheckSchema() {
-	ctx := context.Background()
-	db, err := sql.Open("sqlite", ":memory:")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	_, err = db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, birthday TEXT)`)
-	findings, checked := sqlstore.CheckSchema(ctx, db, &datamap.Map{Tenant: "main", Tables: []datamap.Table{
-		{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: datamap.Delete},
-	}})
-	fmt.Println(findings, err, checked)
-	// Output: [edge without index contacts.person unclassified column contacts.birthday] <nil> <nil>
-}
-
 func ExampleOpen() {
 	ctx := context.Background()
 	db, err := sql.Open("sqlite", ":memory:")

@@ -62,20 +62,3 @@ func TestACascadeOfAPartReachesNobodyElse(t *testing.T) {
 		})
 	}
 }
-
-// A foreign key to a partitioned table is one to its partitions, too; what is
-// proposed is the edge to the table that the map names.
-func TestAnEdgeToAPartitionedTableIsProposed(t *testing.T) {
-	eachDriver(t, func(t *testing.T, db *sql.DB, database testdb.Name) {
-		if database == testdb.MariaDB {
-			return // has no foreign keys to partitioned tables
-		}
-		run(t, db, `CREATE TABLE calls (id bigint PRIMARY KEY, person text) PARTITION BY RANGE (id)`, `CREATE TABLE calls_1 PARTITION OF calls FOR VALUES FROM (1) TO (10)`,
-			`CREATE INDEX calls_person ON calls (person)`, `CREATE TABLE notes (id bigint PRIMARY KEY, call bigint REFERENCES calls (id))`)
-		findings, err := sqlstore.CheckSchema(t.Context(), db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{
-			{Name: "calls", Key: []string{"id"}, Person: "person", Erase: datamap.Delete}, {Name: "notes", Columns: []datamap.Column{{Name: "id"}, {Name: "call"}}},
-		}})
-		require.NoError(t, err)
-		require.Equal(t, []sqlstore.Finding{{Kind: sqlstore.OpenEdge, Table: "notes", Column: "call"}}, findings)
-	})
-}

@@ -396,10 +396,6 @@ func TestErrorsOfAClosedDatabase(t *testing.T) {
 	for _, err := range s.People(t.Context()) {
 		require.Error(t, err)
 	}
-	_, err = sqlstore.CheckSchema(t.Context(), db, dataMap())
-	var failed *sqlstore.DatabaseError
-	require.ErrorAs(t, err, &failed)
-	require.NotErrorIs(t, err, errors.ErrUnsupported)
 }
 
 // A database that does not answer is not taken for one of another kind, whose
@@ -411,8 +407,6 @@ func TestADatabaseThatDoesNotAnswerIsNotOpened(t *testing.T) {
 	var failed *sqlstore.DatabaseError
 	_, err := sqlstore.Open(ended, sqlstore.Config{DB: db, Map: dataMap(), Redact: redact})
 	require.ErrorAs(t, err, &failed)
-	require.ErrorIs(t, err, context.Canceled)
-	_, err = sqlstore.CheckSchema(ended, db, dataMap())
 	require.ErrorIs(t, err, context.Canceled)
 	require.NoError(t, db.Close())
 	_, err = sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Map: dataMap(), Redact: redact})

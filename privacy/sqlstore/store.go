@@ -13,6 +13,7 @@ import (
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/internal/catalog"
 )
 
 // EmailIdentity is the one kind of identity that is compared without regard to
@@ -118,7 +119,7 @@ type DatabaseError struct {
 func (e *DatabaseError) Error() string {
 	cause := sqldb.Cause(e.Err)
 	if cause == "" {
-		cause = "see its cause, and CheckSchema, which compares the map with the schema"
+		cause = "see its cause, and package liveschema, which compares the map with the schema"
 	}
 	return fmt.Sprintf("sqlstore: %s: table %s: database error: %s", e.Op, e.Table, cause)
 }
@@ -246,20 +247,16 @@ func (s *Store) checkLiterals(ctx context.Context) error {
 
 // references are the foreign keys between tables of the map: child, parent.
 func references(ctx context.Context, db *sqldb.DB, m *datamap.Map) (keys [][2]string, err error) {
-	names, err := namesOf(ctx, db, m)
+	schema, err := catalog.Read(ctx, db, m)
 	if err != nil {
 		return nil, dbError("open", "(schema)", err)
 	}
-	query, args := foreignKeys(db, m)
-	err = sqldb.Each(ctx, db, func(rows *sql.Rows) error {
-		var child, column, parent, action string
-		err := rows.Scan(&child, &column, &parent, &action)
-		if one := [2]string{names.of(child), names.of(parent)}; !slices.Contains(keys, one) {
+	for _, f := range schema.Foreign {
+		if one := [2]string{schema.NameOf(f.Child), schema.NameOf(f.Parent)}; !slices.Contains(keys, one) {
 			keys = append(keys, one)
 		}
-		return err
-	}, db.Bind(query), args...)
-	return keys, dbError("open", "(schema)", err)
+	}
+	return keys, nil
 }
 
 // ask asks the database what it is.

@@ -8,18 +8,19 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
 // Read reads the schema: on SQLite the file itself, on PostgreSQL all schemas of
-// the database, on MariaDB and MySQL the database in use and those named in
-// more. It is one transaction there where its questions could see different
-// states; an error names no value.
-func Read(ctx context.Context, db *sqldb.DB, more ...string) (*Schema, error) {
-	r := &reader{ctx: ctx, Schema: &Schema{Kind: db.Kind, byName: map[string]*Table{}}, byID: map[string]*Table{}}
+// the database, on MariaDB and MySQL the database in use and those that the map
+// names, which may be nil. An error names no value.
+func Read(ctx context.Context, db *sqldb.DB, m *datamap.Map) (*Schema, error) {
+	r := &reader{ctx: ctx, Schema: &Schema{Kind: db.Kind, byName: map[string]*Table{}, names: map[*Table]string{}}, byID: map[string]*Table{}}
+	tables := mapped(m)
 	read := map[sqldb.Kind]func([]string) error{sqldb.SQLite: r.sqlite, sqldb.Postgres: r.postgres, sqldb.MariaDB: r.mysql, sqldb.MySQL: r.mysql}[db.Kind]
 	err := db.ReadCatalog(ctx, func(q sqldb.Querier) error {
 		r.q = q
-		return read(more)
+		return read(schemasOf(tables))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("catalog: %w", sqldb.Safe(err))
@@ -32,7 +33,36 @@ func Read(ctx context.Context, db *sqldb.DB, more ...string) (*Schema, error) {
 			r.byName[r.fold(t.Name)] = t
 		}
 	}
+	for _, name := range tables {
+		if t := r.Table(name); t != nil {
+			r.names[t] = name
+		}
+	}
 	return r.Schema, nil
+}
+
+// mapped lists the tables of a map, link tables among them.
+func mapped(m *datamap.Map) (names []string) {
+	if m == nil {
+		return nil
+	}
+	for _, t := range m.Tables {
+		if names = append(names, t.Name); t.Link != nil {
+			names = append(names, t.Link.Table)
+		}
+	}
+	return names
+}
+
+// schemasOf are the databases of MariaDB's or MySQL's server that the tables
+// name besides the one in use. The others are other people's.
+func schemasOf(tables []string) (named []string) {
+	for _, table := range tables {
+		if schema, _, ok := strings.Cut(table, "."); ok && !slices.Contains(named, schema) {
+			named = append(named, schema)
+		}
+	}
+	return named
 }
 
 type reader struct {

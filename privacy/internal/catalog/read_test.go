@@ -18,7 +18,7 @@ func TestDump(t *testing.T) {
 	stranger.Each(t, func(t *testing.T, c *stranger.CRM) {
 		db, err := sqldb.Open(t.Context(), c.DB)
 		require.NoError(t, err)
-		s, err := catalog.Read(t.Context(), db)
+		s, err := catalog.Read(t.Context(), db, nil)
 		require.NoError(t, err)
 		for _, x := range s.Tables {
 			fmt.Printf("%s %s def=%v\n", x.Path(), x.Form, x.Default)
@@ -50,7 +50,7 @@ func TestSpeed(t *testing.T) {
 		require.NoError(t, err)
 		for range 5 {
 			now := time.Now()
-			_, err = catalog.Read(t.Context(), db)
+			_, err = catalog.Read(t.Context(), db, nil)
 			require.NoError(t, err)
 			fmt.Println(d.Name, time.Since(now))
 		}

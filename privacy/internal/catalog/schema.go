@@ -14,6 +14,7 @@ type Schema struct {
 	Foreign []ForeignKey
 
 	byName map[string]*Table
+	names  map[*Table]string
 }
 
 // Form is what a table is.
@@ -122,6 +123,15 @@ func (t *Table) Path() string {
 
 // Table finds a table as a map writes it, or nil.
 func (s *Schema) Table(name string) *Table { return s.byName[s.fold(name)] }
+
+// NameOf is the table as the map names it, or as it would; "" for none.
+func (s *Schema) NameOf(t *Table) string {
+	name, mapped := s.names[t]
+	if !mapped && t != nil {
+		return t.Path()
+	}
+	return name
+}
 
 // Column finds a column, or nil.
 func (s *Schema) Column(t *Table, name string) *Column {
