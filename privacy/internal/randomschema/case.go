@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -182,3 +183,43 @@ func (c *Case) Drop(ctx context.Context, db *sql.DB) error {
 func (c *Case) postgres() bool { return c.Name == testdb.PostgresC || c.Name == testdb.PostgresICU }
 
 func list(names []string) string { return strings.Join(names, ", ") }
+
+// An Execer is a transaction.
+type Execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// Redact takes everything about persons out of a record of several, as an
+// application has to when one of them is erased.
+func (c *Case) Redact(ctx context.Context, tx Execer, record, key string) error {
+	for _, t := range c.tables {
+		if t.name != record {
+			continue
+		}
+		for _, col := range t.columns {
+			if !col.personal() {
+				continue
+			}
+			value := any(nil)
+			if col.notNull {
+				value = map[kind]any{name: "gone-" + key + "@erased.invalid", long: "[redacted]", day: "1900-01-01", money: "0", object: "{}", binary: []byte{}}[col.kind]
+			}
+			marks := [2]string{"?", "?"}
+			if c.postgres() {
+				marks = [2]string{"$1", "$2"}
+			}
+			var id any = key
+			if t.key[0].kind == serial {
+				n, err := strconv.ParseInt(key, 10, 64)
+				if err != nil {
+					return fmt.Errorf("randomschema: key of a record: %w", err)
+				}
+				id = n
+			}
+			if _, err := tx.ExecContext(ctx, fmt.Sprintf("UPDATE %s SET %s = %s WHERE id = %s", t.name, col.name, marks[0], marks[1]), value, id); err != nil {
+				return fmt.Errorf("randomschema: redact: %w", err)
+			}
+		}
+	}
+	return nil
+}

@@ -44,7 +44,10 @@ func (w *World) Map() *datamap.Map {
 				jsonMember("/address", "contact.address", datamap.Null),
 			},
 		},
-		{Name: "portal_orders", Key: keyOf("id"), Columns: other("account_id", "sku", "created_at")},
+		{
+			Name: "portal_orders", Key: keyOf("id"), Created: "created_at", Erase: datamap.Null, // nothing in them but whose they are
+			Edges: []datamap.Edge{{Columns: []string{"account_id"}, Table: "portal_accounts"}}, Columns: other("sku"),
+		},
 		{
 			Name: "notes", Key: keyOf("id"), Created: "created_at", Erase: datamap.Delete,
 			Edges:   []datamap.Edge{toContact, {Columns: []string{"mentioned"}, Table: "contacts", Unlink: datamap.Null}},

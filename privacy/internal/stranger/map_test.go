@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/internal/stranger"
 	"github.com/crmguard/crmguard/privacy/internal/wholedb"
@@ -58,4 +59,9 @@ func TestTheMapIsTrue(t *testing.T) {
 	stranger.Each(t, func(t *testing.T, w *stranger.World) {
 		require.NoError(t, w.Map().Validate())
 	})
+}
+
+func TestTheMapSaysWhatEverythingIsFor(t *testing.T) {
+	w := stranger.Open(t, testdb.SQLite)
+	require.Empty(t, w.Map().Gaps())
 }
