@@ -96,7 +96,7 @@ func (r *reader) mysqlIndexes(schemas string, args []any) error {
 		FROM information_schema.STATISTICS WHERE INDEX_TYPE IN ('BTREE', 'HASH') AND TABLE_SCHEMA IN `+schemas+` ORDER BY 1, 2, 3, SEQ_IN_INDEX`, args,
 		[]any{&schema, &table, &name, &unique, &column}, func() {
 			if t := r.byID[r.id(schema, table)]; t != nil {
-				t.index(name, column, unique, false)
+				t.index(name, column, unique, false).Primary = name == "PRIMARY"
 			}
 		})
 }

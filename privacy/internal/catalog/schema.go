@@ -81,6 +81,7 @@ type Index struct {
 	Name    string
 	Columns []string // in order; "" stands for an expression, or a part of a column
 	Unique  bool
+	Primary bool // the primary key
 	Partial bool // it does not know every row
 	// NullsEqual says that a UNIQUE index takes one NULL only.
 	NullsEqual bool

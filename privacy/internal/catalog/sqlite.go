@@ -36,7 +36,7 @@ func (r *reader) sqlite([]string) error {
 	for _, t := range r.Tables {
 		// The number of the row has no index in the catalogue.
 		if len(pk[t]) == 1 && strings.EqualFold(r.Column(t, pk[t][0]).Type, "integer") {
-			t.index("(rowid)", pk[t][0], true, false)
+			t.index("(rowid)", pk[t][0], true, false).Primary = true
 		}
 		t.Checks = checksIn(texts[t])
 	}
@@ -71,16 +71,16 @@ func sqliteColumn(name, typ string, strict, notNull, generated bool) Column {
 
 func (r *reader) sqliteIndexes() error {
 	var table, name, column, collation string
-	var unique, partial bool
-	return r.each(`SELECT m.name, l.name, l."unique", l.partial, COALESCE(i.name, ''), COALESCE(i.coll, '')
+	var unique, partial, primary bool
+	return r.each(`SELECT m.name, l.name, l."unique", l.partial, l.origin = 'pk', COALESCE(i.name, ''), COALESCE(i.coll, '')
 		FROM sqlite_schema m JOIN pragma_index_list(m.name) l JOIN pragma_index_xinfo(l.name) i
 		WHERE m.type = 'table' AND i.key = 1 ORDER BY m.name, l.seq, i.seqno`, nil,
-		[]any{&table, &name, &unique, &partial, &column, &collation}, func() {
+		[]any{&table, &name, &unique, &partial, &primary, &column, &collation}, func() {
 			t := r.byID[r.id("main", table)]
 			if t == nil {
 				return
 			}
-			t.index(name, column, unique, partial)
+			t.index(name, column, unique, partial).Primary = primary
 			if c := r.Column(t, column); c != nil && !strings.EqualFold(collation, "binary") {
 				c.Loose = true // as far as an index tells
 			}
