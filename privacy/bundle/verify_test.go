@@ -148,10 +148,8 @@ func TestFrozenBundle(t *testing.T) {
 
 // FuzzVerify: no bytes are a bundle that is not what its manifest says.
 func FuzzVerify(f *testing.F) {
-	data, m := write(f, config(), sampleRecords()...)
+	data, _ := write(f, config(), sampleRecords()...)
 	f.Add(data, []byte(file(f, data, "manifest.json")))
-	want, err := json.Marshal(m)
-	require.NoError(f, err)
 	f.Add([]byte("PK"), []byte(`{"v":1}`))
 	f.Fuzz(func(t *testing.T, data, manifest []byte) {
 		if read, err := bundle.Verify(bytes.NewReader(data), int64(len(data))); err == nil {
@@ -165,9 +163,6 @@ func FuzzVerify(f *testing.F) {
 		for _, f := range read.Files {
 			require.NotContains(t, f.Name, "..\\")
 			require.False(t, strings.HasPrefix(f.Name, "/") || strings.HasPrefix(f.Name, "../"))
-		}
-		if bytes.Equal(manifest, want) {
-			require.Equal(t, m, read)
 		}
 	})
 }
