@@ -21,10 +21,10 @@ var ErrConfig = errors.New("bundle: config names no tenant, or no time")
 
 // Config is what a bundle says besides the records.
 type Config struct {
-	Tenant     string
+	Tenant     string       // stands in the manifest
 	Made       time.Time    // when the records were read
 	Map        *datamap.Map // purpose, legal basis, recipients, retention; which columns hold JSON. May be nil
-	Controller Controller
+	Controller Controller   // stands in the manifest and on the page
 	// Dir is the folder of the temporary file; empty means that of the system.
 	Dir string
 	// Open opens the sealed bytes of a field. May be nil where none is sealed.
@@ -54,7 +54,11 @@ func Write(ctx context.Context, w io.Writer, c Config, records iter.Seq2[datasto
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.close()) }()
+	defer func() {
+		if left := rows.close(); left != nil {
+			made, err = nil, errors.Join(err, left)
+		}
+	}()
 	g := &gathering{config: c, spool: rows, sheets: map[string]*sheet{}, attached: map[string]part{}}
 	for record, err := range records {
 		if err == nil {

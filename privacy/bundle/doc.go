@@ -29,8 +29,8 @@
 // In NDJSON a NULL is null, text is text, bytes that are no text are
 // {"base64url": "…"}, times are RFC 3339 in UTC, and numbers are exact: those
 // that JSON readers would change are texts. A column of which the map names
-// members (Column.Path), and a json.RawMessage, are the JSON that they hold. What
-// has no form in JSON (NaN, broken documents) is shown as text. Attachments of a
+// members (Column.Path), and a json.RawMessage, are the JSON that they hold; an
+// integer in a column that the map calls a date is that date. What has no form in JSON (NaN, broken documents) is shown as text. Attachments of a
 // row stand in its member _files, what was left out of it in _withheld.
 //
 // CSV is UTF-8 with a byte order mark (without it Excel reads Chinese names as
@@ -66,8 +66,8 @@
 //     is.
 //   - To keep a formula from a spreadsheet that is told to split at something else
 //     than commas, or a telephone number with hyphens from getting a quote mark.
-//   - To encrypt, to sign, or to take less memory than one record with its
-//     attachments takes.
+//   - To encrypt or to sign, or to take less memory than several times what one
+//     record with its attachments takes.
 //
 // # First call
 //

@@ -40,7 +40,7 @@ func config() bundle.Config {
 		Tenant: "main", Made: noon, Controller: bundle.Controller{Name: "Example Ltd", Contact: "privacy@crm.example", Automated: "none"},
 		Map: &datamap.Map{Tenant: "main", Tables: []datamap.Table{
 			{
-				Name: "contacts", Schema: "contact/3", Key: []string{"id"}, Person: "id", Erase: datamap.Delete, Source: "the web form", Recipients: []string{"mail provider", "print shop"},
+				Name: "contacts", Schema: "contact/3", Key: []string{"id"}, Person: "id", Created: "created", Erase: datamap.Delete, Source: "the web form", Recipients: []string{"mail provider", "print shop"},
 				Columns: []datamap.Column{
 					{Name: "email", Category: "contact.email", Purpose: "dpv:Marketing", Basis: "dpv:Consent"},
 					{Name: "attribs", Path: "/birthday", Category: "birth.date"},

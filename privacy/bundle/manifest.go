@@ -51,10 +51,10 @@ type Omission struct {
 
 // Table is a table with rows of the person.
 type Table struct {
-	Columns    []Column   `json:"columns"`
-	Name       string     `json:"name"`
-	Recipients []string   `json:"recipients,omitempty"`
-	Retention  *Retention `json:"retention,omitempty"` // of the columns that are Retained
+	Columns    []Column   `json:"columns"`              // those with a value in one row at least
+	Name       string     `json:"name"`                 // as the store calls it
+	Recipients []string   `json:"recipients,omitempty"` // who gets its data
+	Retention  *Retention `json:"retention,omitempty"`  // of the columns that are Retained
 	Rows       int        `json:"rows"`
 	Schema     string     `json:"schema"`           // id
 	Source     string     `json:"source,omitempty"` // where the data came from
@@ -63,20 +63,20 @@ type Table struct {
 // Column is what the data map says of a column, or of a member of a column that
 // holds JSON.
 type Column struct {
-	Basis    string `json:"basis,omitempty"`
-	Category string `json:"category,omitempty"`
-	Name     string `json:"name"`
-	Path     string `json:"path,omitempty"` // RFC 6901, of a member
-	Purpose  string `json:"purpose,omitempty"`
+	Basis    string `json:"basis,omitempty"`    // legal basis
+	Category string `json:"category,omitempty"` // kind of personal data
+	Name     string `json:"name"`               // as the store calls it
+	Path     string `json:"path,omitempty"`     // RFC 6901, of a member
+	Purpose  string `json:"purpose,omitempty"`  // what it is used for
 	Retained bool   `json:"retained,omitempty"` // stays after an erasure, as the table's Retention says
 }
 
 // Retention is the obligation that keeps data after an erasure was asked for.
 // Everything else goes with the erasure.
 type Retention struct {
-	Because string `json:"because"`
-	From    string `json:"from"` // column with the date where the years begin
-	Years   int    `json:"years"`
+	Because string `json:"because"` // name of the obligation
+	From    string `json:"from"`    // column with the date where the years begin
+	Years   int    `json:"years"`   // calendar years
 }
 
 // describe is what is known of a table.

@@ -34,7 +34,7 @@ func isLetterOrDigit(c rune) bool {
 // opens such a file runs code in it, otherwise ".bin": a page or a script that
 // somebody else has uploaded would run on the person's own computer.
 func extension(name string) string {
-	ext := strings.ToLower(path.Ext(strings.ReplaceAll(name, `\`, "/")))
+	ext := strings.ToLower(path.Ext(name))
 	switch ext {
 	case "":
 		return ".bin"

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"maps"
 	"slices"
@@ -139,14 +140,9 @@ func (p *packing) copyPart(w io.Writer, at part) error {
 // measure counts and hashes what goes through it.
 type measure struct {
 	out   io.Writer
-	hash  hashWriter
+	hash  hash.Hash
 	bytes int64
 	lines int
-}
-
-type hashWriter interface {
-	io.Writer
-	Sum(b []byte) []byte
 }
 
 func (m *measure) Write(data []byte) (int, error) {

@@ -6,10 +6,13 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/value"
+	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
@@ -127,7 +130,7 @@ func digestOf(key string, line []byte) digest {
 // shown opens a sealed field and makes it JSON.
 func (g *gathering) shown(ctx context.Context, r datastore.Record, f datastore.Field) (any, error) {
 	if !f.Sealed {
-		return jsonValue(g.document(r.Table, f), maxDepth)
+		return jsonValue(g.typed(r.Table, f), maxDepth)
 	}
 	read, err := value.Scanned(f.Value)
 	if err != nil || read.IsNull() {
@@ -144,22 +147,27 @@ func (g *gathering) shown(ctx context.Context, r datastore.Record, f datastore.F
 	if err != nil {
 		return nil, err
 	}
-	return jsonValue(g.document(r.Table, f), maxDepth)
+	return jsonValue(g.typed(r.Table, f), maxDepth)
 }
 
-// document is the value of a field, as JSON where the map says that the column
-// holds some: drivers hand it over as text.
-func (g *gathering) document(table string, f datastore.Field) any {
+// typed is the value of a field as what the map says that the column holds:
+// JSON, which drivers hand over as text, or a time in microseconds.
+func (g *gathering) typed(table string, f datastore.Field) any {
 	t, _ := g.mapped(table)
-	for _, c := range t.Columns {
-		if c.Name != f.Name || c.Path == "" {
-			continue
+	dated := f.Name == t.Created || t.Keep != nil && f.Name == t.Keep.From
+	document := slices.ContainsFunc(t.Columns, func(c datamap.Column) bool { return c.Name == f.Name && c.Path != "" })
+	switch v := f.Value.(type) {
+	case string:
+		if document {
+			return json.RawMessage(v)
 		}
-		switch v := f.Value.(type) {
-		case string:
+	case []byte:
+		if document {
 			return json.RawMessage(v)
-		case []byte:
-			return json.RawMessage(v)
+		}
+	case int64:
+		if dated {
+			return time.UnixMicro(v)
 		}
 	}
 	return f.Value
@@ -172,7 +180,7 @@ func (g *gathering) attach(s *sheet, files []datastore.File) ([]attachment, erro
 	for _, f := range files {
 		sum := sha256.Sum256(f.Data)
 		path := "files/" + strings.ToLower(fileName(s.table)) + "/" + hex.EncodeToString(sum[:16]) + extension(f.Name)
-		list = append(list, attachment{Name: strings.ToValidUTF8(f.Name, "\ufffd"), Path: path})
+		list = append(list, attachment{Name: f.Name, Path: path})
 		if _, there := g.attached[path]; there {
 			continue
 		}

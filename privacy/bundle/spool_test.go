@@ -94,6 +94,11 @@ func TestNothingStaysBehind(t *testing.T) {
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Empty(t, left)
+	open, _ := os.ReadDir("/proc/self/fd") // of Linux
+	for _, fd := range open {
+		name, _ := os.Readlink("/proc/self/fd/" + fd.Name())
+		require.NotContains(t, name, dir, "a file without a name that is still open")
+	}
 
 	c.Dir = filepath.Join(dir, "none")
 	_, err = Write(t.Context(), &out, c, person(3))

@@ -50,6 +50,20 @@ func TestABundleShowsTheValueNotItsGoType(t *testing.T) {
 	}
 }
 
+// What the map calls a date is read as one, in microseconds too.
+func TestDatesThatAreNumbers(t *testing.T) {
+	data, _ := write(
+		t, config(),
+		record("contacts", "1", fields{{Name: "created", Value: noon.UnixMicro()}, {Name: "n", Value: noon.UnixMicro()}}),
+		record("contacts", "2", fields{{Name: "created", Value: "2026-11-27"}}), record("contacts", "3", fields{{Name: "created", Value: int64(math.MaxInt64)}}),
+		record("invoices", "1", fields{{Name: "issued", Value: noon.UnixMicro()}}),
+	)
+	require.Equal(t, []string{
+		`{"created":"2026-11-27T12:00:00.000000Z","n":1795780800000000}`, `{"created":"2026-11-27"}`, `{"created":"+294247-01-10T04:00:54.775807Z"}`,
+	}, lines(file(t, data, "data/contacts.ndjson")))
+	require.Equal(t, `{"issued":"2026-11-27T12:00:00.000000Z"}`, lines(file(t, data, "data/invoices.ndjson"))[0])
+}
+
 // NULL in a sealed column is NULL in every spelling, and is not opened.
 func TestASealedNullIsNotOpened(t *testing.T) {
 	for _, null := range []any{nil, (*string)(nil), sql.NullString{String: "left"}, sql.Null[[]byte]{V: []byte("left")}, sql.RawBytes(nil)} {
