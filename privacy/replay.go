@@ -225,7 +225,7 @@ func (r *replay) finish(ctx context.Context) error {
 // flush lets the database truncate what still shows a plan's person id (a
 // write-ahead log). Where readers are in the way, the next one does it.
 func (d *Desk) flush(ctx context.Context) {
-	if f, ok := d.database.(datastore.Flusher); ok && f.Flush(ctx) != nil {
+	if f, ok := d.database.(datastore.Flusher); ok && tell(ctx, d, d.database.Name(), "flush", aboutReplay, f.Flush) != nil {
 		d.observe(ctx, "privacy.unflushed", 1, slog.String("store", d.database.Name()))
 	}
 }

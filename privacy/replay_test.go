@@ -136,7 +136,7 @@ func TestAReplayThatLeavesSomethingKeepsTheGateShut(t *testing.T) {
 	backup := s.snapshot()
 	s.erase(ann)
 	s.restore(backup)
-	s.cfg.Stores[0] = lazyPeople{lazy{s.cfg.Database}}
+	s.cfg.Database = lazyPeople{lazy{s.cfg.Database}}
 	s.reopen()
 	_, err := s.desk.Replay(t.Context())
 	require.ErrorIs(t, err, privacy.ErrReplayLeft)
