@@ -49,7 +49,7 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 	}
 	err = x.change(ctx, false, func(tx *sql.Tx, row *planRow) error {
 		for _, id := range others {
-			if err := x.d.scrub(ctx, tx, id, stateCancelled, nil, nil); err != nil {
+			if err := x.d.endTwin(ctx, tx, id, x.row.erased); err != nil {
 				return err
 			}
 		}
@@ -64,6 +64,20 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 		return Outcome{}, err
 	}
 	return x.close(ctx)
+}
+
+// endTwin ends another plan of the persons, which has nothing left to do. Where
+// it had begun it is carried out with this one.
+func (d *Desk) endTwin(ctx context.Context, tx datastore.Tx, id string, erased sql.NullInt64) error {
+	row, err := d.lockPlan(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if row.intent > 0 {
+		row.erased = erased
+	}
+	row.state, row.body, row.approval, row.outcome = stateCancelled, nil, nil, nil
+	return d.storePlan(ctx, tx, &row)
 }
 
 // close lets the database forget what is deleted, tells the ledger that the

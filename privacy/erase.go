@@ -235,7 +235,7 @@ func (x *execution) intent(ctx context.Context, rows []datastore.Row, now time.T
 	e := &erasurelog.Entry{Op: erasurelog.Intent, Plan: x.plan.ID, Tops: tops}
 	w := digesting{ctx: ctx, d: x.d, tenant: x.plan.Tenant, entry: e}
 	w.about(x.plan.Person, x.plan.Aliases)
-	for _, r := range rows {
+	for _, r := range slices.Concat(rows, x.plan.rows) { // what a store conceals now was seen when it was planned
 		if r.Key != "" && (r.Others || r.Created.IsZero() || !r.Created.Before(now)) {
 			e.Refs = append(e.Refs, w.digest(erasurelog.KindRef, erasurelog.RowID(r.Table, r.Key)))
 		}

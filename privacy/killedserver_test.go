@@ -65,8 +65,9 @@ func TestAServerThatIsKilledWhilePersonsAreErased(t *testing.T) {
 			// Each round has those that keep nobody from coming after them, and then
 			// those that others would wait for, or be refused because of.
 			for _, more := range [][]*standing{
-				{{commit: retired}, {commit: certified}, {commit: erased}},
-				{{commit: retired}, {commit: certified}, {commit: closed}},
+				{{commit: certified}, {commit: retired}, {commit: erased}},
+				{{commit: certified}, {commit: closed}},
+				{{commit: erased, done: true}, {commit: erased, done: true, answer: driver.ErrBadConn}}, // others would destroy the keys that they have noted
 			} {
 				killed := make(chan struct{})
 				release := sync.OnceFunc(func() { close(killed) })
@@ -76,8 +77,6 @@ func TestAServerThatIsKilledWhilePersonsAreErased(t *testing.T) {
 					{commit: closed, done: true, answer: driver.ErrBadConn},
 					{commit: certified, done: true},
 					{commit: certified, done: true, answer: driver.ErrBadConn},
-					{commit: erased, done: true},
-					{commit: erased, done: true, answer: driver.ErrBadConn},
 					{commit: retired, done: true},
 				}, more...)
 				for _, e := range all {

@@ -1,7 +1,6 @@
 package privacy_test
 
 import (
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"testing"
@@ -61,13 +60,15 @@ func TestAStoredApprovalByTheRequesterIsNotExecuted(t *testing.T) {
 	s := newSystem(t)
 	digests := digestsOf(s.roots...)
 	approve := func(plan, by string) {
+		var person string
 		var body []byte
-		require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT body FROM crmguard_privacy_plan WHERE id = ?`, plan).Scan(&body))
-		at, sum := s.now.Format("2006-01-02T15:04:05.000000Z"), sha256.Sum256(body)
-		ids, tags, err := digests(t.Context(), "crmguard/privacy/approval/v1", frame.Join(sum[:], []byte(by), []byte(at)))
+		require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT person, body FROM crmguard_privacy_plan WHERE id = ?`, plan).Scan(&person, &body))
+		approval := canonical(t, map[string]string{"at": s.now.Format("2006-01-02T15:04:05.000000Z"), "by": by})
+		row := frame.Join([]byte(plan), []byte("main"), []byte(person), []byte("approved"), []byte("0"), body, approval, nil, nil, nil)
+		ids, macs, err := digests(t.Context(), "crmguard/privacy/plan/v1", row)
 		require.NoError(t, err)
-		tag := fmt.Sprintf("%d.%s", ids[0], base64.RawURLEncoding.EncodeToString(tags[0]))
-		s.exec(`UPDATE crmguard_privacy_plan SET state = 'approved', approval = ? WHERE id = ?`, canonical(t, map[string]string{"at": at, "by": by, "tag": tag}), plan)
+		mac := fmt.Sprintf("%d.%s", ids[0], base64.RawURLEncoding.EncodeToString(macs[0]))
+		s.exec(`UPDATE crmguard_privacy_plan SET state = 'approved', approval = ?, mac = ? WHERE id = ?`, approval, []byte(mac), plan)
 	}
 	ann := s.contact("ann@a.example")
 	p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: ann, Reason: "r", By: "user/1"})

@@ -26,7 +26,7 @@ func (x *execution) readBack(ctx context.Context) error {
 		}
 		o := StoreOutcome{Store: store.Name()}
 		var remaining, missing error
-		o.Remaining, remaining = x.d.remaining(ctx, store, scope, x.plan.persons(), rowsOf(rows, store))
+		o.Remaining, remaining = x.d.remaining(ctx, store, scope, x.plan.persons(), x.seen(rowsOf(rows, store), store))
 		o.Missing, missing = x.d.missing(ctx, store, scope, rowsOf(rows, store))
 		o.Err = cmp.Or(x.failed[o.Store], remaining, missing)
 		x.stores = append(x.stores, o)
@@ -35,6 +35,22 @@ func (x *execution) readBack(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// seen are rows of a store, with those that were there when the erasure was
+// planned: what a store conceals by and by is asked for, too.
+func (x *execution) seen(own []datastore.Row, store datastore.Store) []datastore.Row {
+	type place struct{ table, key string }
+	known := map[place]bool{}
+	for _, r := range own {
+		known[place{r.Table, r.Key}] = true
+	}
+	for _, r := range rowsOf(x.plan.rows, store) {
+		if !known[place{r.Table, r.Key}] && r.Class != datastore.Kept {
+			own = append(own, r)
+		}
+	}
+	return own
 }
 
 // remaining reads one store back.

@@ -83,6 +83,8 @@ func (d *Desk) progress(ctx context.Context, q sqldb.Querier, s *erasurelog.Stat
 		return e.Op != erasurelog.Done, e.Op == erasurelog.Intent || e.Op == erasurelog.Partial && row.erased.Valid, nil
 	case stateCertified, stateDone:
 		return true, true, nil
+	case stateCancelled: // with another plan of the same persons
+		return row.erased.Valid, row.erased.Valid, nil
 	}
 	return false, false, nil
 }
