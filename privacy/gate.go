@@ -107,7 +107,7 @@ func (d *Desk) look(ctx context.Context) (Gate, error) {
 		if err := d.lockMark(ctx, tx); err != nil {
 			return err
 		}
-		return d.raise(ctx, tx, s.Head(), true)
+		return d.raiseAll(ctx, tx, s.Head(), false, true)
 	})
 	if err != nil {
 		return Gate{}, err
