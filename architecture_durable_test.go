@@ -22,6 +22,7 @@ var settlingMethods = map[string]int{"Sync": 0, "Rename": 2, "Link": 2, "OpenFil
 var settledElsewhere = map[string]string{
 	"internal/filelock/lock_unix.go: OpenFile": "a lock file holds nothing",
 	"backup/folder.go: OpenFile":               "reads a source, and nothing but the very file that it has listed",
+	"privacy/bundle/spool.go: CreateTemp":      "a temporary file that no crash leaves readable: sealed under a key that goes with the process",
 }
 
 // What survives a crash is decided in one room: a second writer of files would

@@ -34,7 +34,6 @@ import (
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
-	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
@@ -264,7 +263,7 @@ func privacyOnSQL(t *testing.T, db *sql.DB) {
 	ledger := try(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(filepath.Join(t.TempDir(), "ledger")), Digests: encryptiontest.Vault(t).LedgerDigests()}))
 	require.NoError(t, ledger.Create(ctx))
 	desk := try(privacy.Open(ctx, privacy.Config{
-		Map: dataMap, DB: db, Ledger: ledger, Stores: []datastore.Store{store},
+		Map: dataMap, DB: db, Ledger: ledger, Database: store,
 		Sign: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize)), Delay: -1, Lease: -1,
 	}))
 	require.NoError(t, desk.Ready(ctx))

@@ -229,7 +229,7 @@ func (in *installation) openDesk(t *testing.T) {
 		return len(left), err
 	}}
 	in.desk = must(privacy.Open(t.Context(), privacy.Config{
-		Map: formatMap(), DB: in.db, Ledger: in.ledger, Stores: []datastore.Store{database, openings.Store(), keys.Store()}, Sign: private,
+		Map: formatMap(), DB: in.db, Ledger: in.ledger, Database: database, Stores: []datastore.Store{openings.Store(), keys.Store()}, Sign: private,
 		Record: in.trail.Recorder("desk"), Prepare: in.trail.Prepare, Delay: -1, Lease: -1, Now: in.now, NotCovered: []string{"mail already sent"},
 		Aliases: func(_ context.Context, _, person string) ([]string, error) {
 			if person == in.erased {

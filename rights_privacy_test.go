@@ -16,7 +16,6 @@ import (
 	"github.com/crmguard/crmguard/encryption/encryptiontest"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
-	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
@@ -86,7 +85,7 @@ func everyVerbOfPrivacy(t *testing.T) func(ctx context.Context, db *sql.DB) erro
 			return err
 		}
 		desk, err := privacy.Open(ctx, privacy.Config{
-			Map: mapOfRights(), DB: db, Ledger: ledger, Stores: []datastore.Store{store}, Delay: -1, Lease: -1,
+			Map: mapOfRights(), DB: db, Ledger: ledger, Database: store, Delay: -1, Lease: -1,
 			Sign: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize)),
 		})
 		if err != nil {

@@ -31,7 +31,7 @@ var roomLines = map[string]string{
 	"audit":                  "audit/auditlog audit/capture audit/internal/c2sp audit/internal/cells audit/internal/decided audit/internal/differ audit/internal/handle audit/internal/hanging audit/internal/keytext audit/internal/losses audit/internal/merkle audit/internal/opaque audit/internal/passes audit/internal/tags audit/internal/values audit/internal/worst internal/alone internal/canon internal/frame internal/health internal/ids internal/sqldb",
 	"audit/auditlog":         "audit/internal/c2sp audit/internal/merkle audit/internal/worst internal/canon internal/frame",
 	"audit/audittest":        "audit audit/auditlog",
-	"audit/capture":          "internal/frame internal/ids internal/sqldb",
+	"audit/capture":          "internal/frame internal/sqldb",
 	"audit/cmd/auditverify":  "audit/auditlog",
 	"audit/internal/c2sp":    "",
 	"audit/internal/cells":   "audit/auditlog internal/canon",
@@ -79,11 +79,17 @@ var roomLines = map[string]string{
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 
-	"privacy":             "internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value privacy/certificate privacy/datamap privacy/datastore privacy/erasurelog",
-	"privacy/datamap":     "",
-	"privacy/datastore":   "",
-	"privacy/privacytest": "privacy/datastore",
-	"privacy/sqlstore":    "privacy privacy/datamap privacy/datastore internal/sqldb internal/value",
+	"privacy":                           "internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value privacy/certificate privacy/datamap privacy/datastore privacy/erasurelog privacy/internal/tables privacy/sqlstore",
+	"privacy/bundle":                    "internal/canon internal/value privacy/datamap privacy/datastore",
+	"privacy/certificate":               "internal/canon internal/frame",
+	"privacy/datamap":                   "",
+	"privacy/datastore":                 "",
+	"privacy/privacytest":               "privacy/datastore",
+	"privacy/erasurelog":                "internal/alone internal/canon internal/durable internal/filelock internal/frame",
+	"privacy/erasurelog/erasurelogtest": "privacy/erasurelog",
+	"privacy/sqlledger":                 "internal/sqldb privacy/erasurelog",
+	"privacy/internal/tables":           "internal/sqldb",
+	"privacy/sqlstore":                  "internal/frame internal/sqldb internal/value privacy/datamap privacy/datastore privacy/internal/tables",
 
 	"internal/alone":               "internal/durable internal/frame internal/ids",
 	"internal/canon":               "",
@@ -125,7 +131,7 @@ var forTests = []string{"internal/testdb", "internal/testdb/stranger", "internal
 // and each other.
 var seams = []string{
 	"audit/auditlog", "audit/capture", "encryption/jobs", "encryption/keycopy", "encryption/keystore", "encryption/primitives", "encryption/sealedvalue", "encryption/streams",
-	"privacy/datamap", "privacy/datastore",
+	"privacy/bundle", "privacy/certificate", "privacy/datamap", "privacy/datastore", "privacy/erasurelog", "privacy/sqlstore",
 }
 
 // line is what the line of a folder permits.

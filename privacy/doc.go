@@ -9,34 +9,43 @@
 //		Columns: []datamap.Column{{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
 //	}}}
 //	check(privacy.Install(ctx, db))
-//	ledger := must(privacy.NewLedger(privacy.LedgerConfig{Dir: outside, Digests: must(privacy.KeysFile(secret))}))
+//	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(outside), Digests: must(erasurelog.KeysFile(secret))}))
 //	check(ledger.Create(ctx)) // once in the life of the system
-//	desk := must(privacy.Open(ctx, privacy.Config{
-//		Map: dataMap, DB: db, Ledger: ledger, Sign: certKey,
-//		Stores: []datastore.Store{must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))},
-//	}))
+//	desk := must(privacy.Open(ctx, privacy.Config{Map: dataMap, DB: db, Ledger: ledger, Sign: certKey}))
 //	check(desk.Ready(ctx)) // at every start, before serving
 //	bundle := must(desk.Export(ctx, "main", person, recipient))
 //	plan := must(desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"}))
 //	check(desk.Approve(ctx, plan.ID, "user/2"))
 //	outcome, err := desk.Execute(ctx, plan.ID) // ErrTooEarly before plan.NotBefore; then Waiting, then Done
 //
-// One data map ([Map]) says which tables and columns hold personal data, how
-// each leads to a person and what an erasure does to it. Stores ([Store], the
-// sub-package sqlstore, [Func] for keys, openings, files) carry it out. Plans
-// are stored, approved by a second principal and executed by id.
+// One data map ([datamap.Map]) says which tables and columns hold personal data,
+// how each leads to a person and what an erasure does to it. The database (a
+// sqlstore over Config.DB) and other stores ([datastore.Func] for keys,
+// openings, files) carry it out. Plans are rehearsed, stored, approved by a
+// second principal and executed by id; [Desk.Hold] suspends, [Desk.Void]
+// withdraws what cannot be finished.
 //
 // # Promises
 //
-//   - The intent of an erasure stands in a ledger outside the database before
-//     the first store is touched; Execute may be interrupted between any two
-//     steps and called again.
+//   - The database erases in one transaction, whose last step writes the intent
+//     to a ledger outside of it; no other store is touched before that has
+//     committed. Until the intent an error leaves everything as it was; from then
+//     on Execute may be interrupted between any two steps and called again.
+//   - What the schema refuses is an error when an erasure is planned: it is carried
+//     out in a transaction then, and taken back.
+//   - By what the other stores find the person stands sealed beside the ledger
+//     until they have erased.
+//   - One intent, one certificate and one end for each plan, also where several
+//     processes execute it. A row of a plan that somebody has written into the
+//     database is refused; an older one put back makes the desk look again.
+//   - A call returns when its context ends, also where a store does not; that store
+//     is not asked about the same person a second time while it hangs.
 //   - Done means: every store erased, everything was read back by the keys
 //     found before and by a fresh search, and the lease of cached keys is over.
 //     What is left makes the outcome Partial, what answers later Waiting; both
 //     are no errors, and neither is certified.
-//   - A copy of the database that was taken before every store had erased is
-//     behind the ledger, also one taken while an outcome was Partial.
+//   - A copy of the database that was taken before it had erased is behind the
+//     ledger, also one taken while an outcome was Partial.
 //   - After a restore the boot gate ([Desk.Ready]) refuses until
 //     [Desk.Replay] has erased again whom the ledger names, by person id and only
 //     records created before the erasure, so that a new record with the same
@@ -60,7 +69,8 @@
 //     a typed error, and the folder stays as it was.
 //   - Certificates list each class under its true name, what was not covered,
 //     what backups from before the erasure keep readable (all of it where no
-//     key of the person was destroyed, see [KeysFrom] and [Func].Sealed), and
+//     key of the person was destroyed, see erasurelog.KeysFrom and
+//     datastore.Func.Sealed), and
 //     two dates: unreadable in the live system, final in key copies.
 //   - No error, ledger line, plan or certificate holds personal data. The
 //     random person id stands in a plan row until the plan is done or
@@ -75,20 +85,24 @@
 //   - To reach what no store declares: server logs, replicas, mail already
 //     sent, disk blocks. Config.NotCovered puts them on the certificate.
 //   - To notice that database and ledger were rolled back together, unless a
-//     head is kept elsewhere ([Anchor]); [Desk.Gate] then says Unanchored.
+//     head is kept elsewhere (erasurelog.Anchor); [Desk.Gate] then says Unanchored.
+//   - To keep a plan cancelled against who writes to the database: an approved row
+//     put back within Config.ApprovalLife is one that two principals did approve.
+//   - That a redaction of a record of several persons leaves nothing behind when it
+//     is rehearsed: a key that the application made for it stays, and seals nothing.
 //   - To know who someone is. Who asks and who approves are compared as the
 //     session names them, without regard to case; a person with two accounts
 //     is two principals.
-//   - To tell tenants apart in the link table of joint records ([Joint]),
+//   - To tell tenants apart in the link table of joint records ([datamap.Link]),
 //     which has no tenant column: the ids of such records must be unique in
 //     the whole database (UUIDs are).
-//   - To find in a restored store a person whom no store lists ([People]), no
+//   - To find in a restored store a person whom no store lists
+//     ([datastore.People]), no
 //     plan of the restored database names and no replay has begun with.
 //   - To unlink the row of a record kept by law from its random person id,
 //     where the map retains that column.
-//   - The salt of a certificate, when the process dies between the last commit
-//     and the return of Execute: the certificate stands, and whose it is can
-//     no longer be shown from it.
+//   - That nobody but the person can tell whose a certificate is: whoever has the
+//     ledger roots draws its salt again, and can tell from the ledger, too.
 //   - MySQL, which it was never run on; SQLite, PostgreSQL and MariaDB are what
 //     it is tested on. Others are refused by name.
 //   - That a deleted row is gone from a server's files: dead rows, the
@@ -100,33 +114,29 @@
 //
 // [Install] makes the desk's tables, as their owner, and [Grants] has the rights
 // of the role as which all else works; without a vault of package encryption
-// [NewKeysFile] once and [KeysFile] give the ledger its keys; [NewLedger] and
-// once [Ledger.Create] the ledger, [Open] the desk; at every start
+// erasurelog.NewKeysFile once and erasurelog.KeysFile give the ledger its keys;
+// erasurelog.Open and once its Create the ledger, [Open] the desk; at every start
 // [Desk.Ready], and only then serve.
 //
 // # Concurrency
 //
-// Desk and Ledger are safe for concurrent use, in several processes. One
-// process at a time writes the ledger (a lock file). A transaction that the
+// Desk and ledger are safe for concurrent use, in several processes. While the
+// intent is written the transaction over Config.DB is open: neither the ledger's
+// keys nor its anchors wait for a connection of that pool. Of a store that does
+// not return when its context ends, one goroutine waits until it does. A transaction that the
 // database ends for the sake of another one is tried again, Config.Record in
 // it, too. Where a connection ends in the middle of a call, also after a commit
 // whose answer is lost, the same call again finishes: nothing is erased, recorded
 // or certified twice; only PlanErasure may leave a second plan, which is
-// cancelled with the first one's end. While one process erases,
-// another may meet ErrBehind for the moment between ledger and database; it
-// calls again.
+// cancelled with the first one's end. Where a commit failed behind the intent,
+// others meet ErrBehind until that plan is executed again.
 // While an outcome is Partial, a process that starts meets ErrBehind; those that
 // serve go on erasing others.
 //
 // # Errors
 //
 //	sentinel              lasts      what the operator does
-//	ErrLedgerUnreachable  temporary  make the folder readable; bring back its newest copy, never an empty one
-//	ErrLedgerRewound      permanent  bring back the newest copy, then Replay
-//	ErrLedgerForged       permanent  bring back the newest copy that verifies; look for who wrote
-//	ErrLedgerForeign      permanent  point to this system's own ledger, or hand in its roots
-//	ErrLedgerBusy         temporary  call again
-//	ErrClock              temporary  set the clock right
+//	erasurelog's errors   as they say there
 //	ErrBehind             permanent  keep readers out and call Replay, again while a store is down; where an erasure was begun and not finished, Execute it again
 //	ErrMarkForged         permanent  find out who wrote to the database, keep readers out, Replay
 //	ErrUndecided          permanent  Decide about each of Replayed.Undated, then Replay
@@ -136,12 +146,17 @@
 //	ErrReplayLimit        permanent  see what came with it (ReplayPlan looks without erasing), then set Config.AllowReplay, which is told both counts
 //	ErrReplayLeft         temporary  see the StoreError, mend the store, Replay again
 //	ErrNoPeople           permanent  give one store the People method
-//	ErrNotApproved, ErrTooEarly, ErrTooMany  temporary  approve; wait
-//	ErrPlanChanged        permanent  plan and approve anew
+//	ErrNotApproved, ErrExpired, ErrTooEarly, ErrTooMany  temporary  approve; wait
+//	ErrPlanChanged        permanent  plan and approve anew: a table or a fate that nobody approved
+//	ErrBegun              permanent  (Cancel) execute the plan, or void it
+//	ErrNotBegun, ErrEnded, ErrVoided  permanent  (Void, Cancel, Execute) cancel it instead; nothing is to be done any more
+//	ErrUnmapped           permanent  mend the map
+//	ErrHangs              temporary  (in a StoreError) find out what the store waits for
 //	ErrPlanForged         permanent  someone wrote to the plan table: find out who, plan anew
-//	ErrSelfApproval, ErrCancelled, ErrNoPlan, ErrReason, ErrRecipient, ErrID, ErrPrincipal, ErrConfig, ErrMap  permanent  mend the call
-//	ErrCertificate, ErrManifest  permanent  do not trust the file
-//	ErrLater              temporary  (from stores) the outcome is Waiting; execute again
+//	ErrSelfApproval, ErrCancelled, ErrNoPlan, ErrReason, ErrRecipient, ErrID, ErrPrincipal, ErrConfig, datamap.ErrMap  permanent  mend the call
+//	ErrManifest           permanent  do not trust the file
+//	datastore.ErrLater    temporary  (from stores) the outcome is Waiting; execute again
+//	*PlanError            as its cause  (EraseMany) names the plan
 //	*StoreError           as its cause  the text names store and operation, and of the cause what a database says of tables, constraints and rights; Unwrap gives all of it
 //	ErrStandby            temporary  connect to the primary: a standby may show whom it has erased
 //	fs.ErrPermission      permanent  grant what the text names: see Grants, and sqlstore.Grants
@@ -174,9 +189,9 @@
 //
 // # Format and compatibility
 //
-// The ledger is canonical JSON lines, chained and authenticated (section 8 of
-// the formats, version 1); certificates are in-toto statements in a DSSE
-// envelope, Ed25519 (section 10); exports are a ZIP in an age file. Samples of
-// each are frozen in testdata. Bytes and Go API may change until v0.1.0.
+// Ledger and certificates have rooms of their own, privacy/erasurelog and
+// privacy/certificate; the suppression list and plan rows are in sections 11 and
+// 12 of the formats; exports are a ZIP in an age file, of which a sample is frozen
+// in testdata. Bytes and Go API may change until v0.1.0.
 // Stability: settling.
 package privacy

@@ -154,7 +154,11 @@ func (s *severed) asCommitted(all []*standing) {
 		require.Equal(t, e.has(closed), s.events("privacy.erase.done", e.plan) == 1, e)
 		require.Equal(t, e.has(erased), s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, e.ann) == 0, e)
 	}
-	require.ErrorIs(t, s.system.desk.Ready(t.Context()), privacy.ErrBehind, "most are not done")
+	for _, e := range all {
+		if e.commit == erased && !e.done {
+			require.ErrorIs(t, s.system.desk.Ready(t.Context()), privacy.ErrBehind, "the ledger has an intent that is not carried out")
+		}
+	}
 }
 
 // finish executes all again, in an order of its own.

@@ -104,8 +104,8 @@ func ask[T any](ctx context.Context, d *Desk, store, op, about string, call func
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		defer d.hanging.end(key)
 		value, err := call(ctx)
+		d.hanging.end(key) // before whoever waits may ask again
 		answers <- answer{value, err}
 	}()
 	select {

@@ -17,9 +17,9 @@ import (
 )
 
 // openDesk ties the desk to every store that holds anything about people. The
-// order is that of an erasure: files while their rows still name them, the
-// database while the keys still open a shared note, then the values that the
-// audit trail holds, and the person's keys last.
+// order is that of an erasure: the database, while the keys still open a shared
+// note, then the files that its rows have named, the values that the audit trail
+// holds, and the person's keys last.
 func (c *crm) openDesk(ctx context.Context, l *live) (*privacy.Desk, error) {
 	database, err := sqlstore.Open(ctx, sqlstore.Config{DB: l.db, Map: dataMap(), Redact: c.redactActivity, EraseOwner: c.eraseRecordKey})
 	if err != nil {
@@ -28,14 +28,14 @@ func (c *crm) openDesk(ctx context.Context, l *live) (*privacy.Desk, error) {
 	files := datastore.Func{Name: "attachments", Class: datastore.Deleted, Sealed: true, Erase: c.eraseFiles, Remaining: c.filesLeft, Export: c.exportFiles}
 	openings := datastore.Func{Name: "audit openings", Class: datastore.Deleted, Sealed: true, Erase: l.trail.Eraser(), Remaining: l.trail.Left}
 	keys := datastore.Func{Name: "person keys", Class: datastore.Shredded, Erase: c.vault.Eraser(), Remaining: c.keysLeft}
-	stores := []datastore.Store{files.Store(), database, openings.Store(), keys.Store()}
+	stores, rows := []datastore.Store{files.Store(), openings.Store(), keys.Store()}, datastore.Transactional(database)
 	if c.settings.mutant == breakErase {
 		nothing := func(context.Context, string, string) error { return nil }
 		files.Erase, openings.Erase, keys.Erase = nothing, nothing, nothing
-		stores = []datastore.Store{files.Store(), lazyDatabase{database}, openings.Store(), keys.Store()}
+		stores, rows = []datastore.Store{files.Store(), openings.Store(), keys.Store()}, lazyDatabase{database}
 	}
 	return privacy.Open(ctx, privacy.Config{
-		Map: dataMap(), DB: l.db, Ledger: c.ledger, Stores: stores, Sign: c.certKey,
+		Map: dataMap(), DB: l.db, Ledger: c.ledger, Database: rows, Stores: stores, Sign: c.certKey,
 		Record: l.trail.Recorder("privacy-desk"), Prepare: l.trail.Prepare, Note: l.trail.Noter("privacy-desk"), Open: c.openForExport, Aliases: c.vault.Aliases,
 		NotCovered: []string{"file-system snapshots and remapped disk blocks", "swap and core dumps", "mail that was sent"},
 		Delay:      erasureDelay, Lease: encryption.DefaultLease, Window: window, Now: c.clock.now,
@@ -47,6 +47,11 @@ type lazyDatabase struct{ *sqlstore.Store }
 
 // Erase does nothing.
 func (lazyDatabase) Erase(context.Context, datastore.Scope, []datastore.Row) error { return nil }
+
+// EraseIn does nothing but what the desk adds.
+func (l lazyDatabase) EraseIn(ctx context.Context, _ []datastore.Scope, last func(context.Context, datastore.Tx, []datastore.Row) error) error {
+	return l.Store.EraseIn(ctx, nil, last)
+}
 
 // openForExport opens one sealed value for the person who asked for their data.
 func (c *crm) openForExport(ctx context.Context, tenant, owner, table, column, row string, sealed []byte) (any, error) {
@@ -93,7 +98,7 @@ func (c *crm) eraseRecordKey(ctx context.Context, tenant, owner string) error {
 }
 
 func (c *crm) eraseFiles(ctx context.Context, _, person string) error {
-	files, err := c.attachmentFiles(ctx, person)
+	files, err := c.filesOf(ctx, person)
 	if err != nil {
 		return err
 	}
@@ -105,24 +110,29 @@ func (c *crm) eraseFiles(ctx context.Context, _, person string) error {
 	return nil
 }
 
-// filesLeft counts the person's files, and files that no row names any more.
 func (c *crm) filesLeft(ctx context.Context, _, person string) (int, error) {
-	files, err := c.attachmentFiles(ctx, "")
+	files, err := c.filesOf(ctx, person)
+	return len(files), err
+}
+
+// filesOf lists the person's files, and those that no row names any more: the
+// database erases first.
+func (c *crm) filesOf(ctx context.Context, person string) (files []attachment, err error) {
+	rows, err := c.attachmentFiles(ctx, "")
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	named := map[string]bool{}
-	for _, f := range files {
-		named[f.id] = f.person != person
+	others := map[string]bool{}
+	for _, f := range rows {
+		others[f.id] = f.person != person
 	}
 	entries, err := os.ReadDir((attachment{}).path(c.live.dir))
-	left := 0
 	for _, e := range entries {
-		if !named[e.Name()] {
-			left++
+		if !others[e.Name()] {
+			files = append(files, attachment{id: e.Name()})
 		}
 	}
-	return left, err
+	return files, err
 }
 
 func (c *crm) exportFiles(ctx context.Context, _, person string) iter.Seq2[datastore.Record, error] {

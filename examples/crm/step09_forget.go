@@ -124,8 +124,8 @@ func (c *crm) forget(ctx context.Context) error {
 		}
 	}
 	for _, store := range outcome.Stores {
-		if store.Left > 0 {
-			c.out.say("  %s: %d left", store.Store, store.Left)
+		if store.Remaining > 0 {
+			c.out.say("  %s: %d left", store.Store, store.Remaining)
 		}
 	}
 	if err := expect("state of the erasure after reading back", privacy.Done, outcome.State); err != nil {

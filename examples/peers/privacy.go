@@ -12,7 +12,6 @@ import (
 
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
-	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
@@ -253,7 +252,7 @@ func deskEraser(ctx context.Context, p *bench) (*eraser, error) {
 		return nil, err
 	}
 	desk, err := privacy.Open(ctx, privacy.Config{
-		Map: data, DB: db, Ledger: ledger, Stores: []datastore.Store{store}, Sign: signer,
+		Map: data, DB: db, Ledger: ledger, Database: store, Sign: signer,
 		Delay: -1, Lease: -1, PerDay: -1,
 	})
 	if err != nil {

@@ -90,7 +90,7 @@ func sign(ctx context.Context, key crypto.Signer, data []byte) ([]byte, error) {
 	select {
 	case a := <-answers:
 		return a.signature, a.err
-	case <-make(chan int):
+	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 }

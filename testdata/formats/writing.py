@@ -161,10 +161,10 @@ class Writing(Reading):
 
     def certificate(self):
         """10."""
-        private, salt = Ed25519PrivateKey.generate(), os.urandom(32)
+        private, salt, now = Ed25519PrivateKey.generate(), os.urandom(32), log.now()
         predicate = {
-            "audit_event_id": str(uuid.uuid4()), "final_at": log.now(), "unreadable_live_at": log.now(), "not_covered": ["paper"],
-            "classes": [{"table": "contacts", "count": 2, "class": "kept", "until": log.now(), "because": "DE-HGB-257"}],
+            "audit_event_id": str(uuid.uuid4()), "final_at": now, "unreadable_live_at": now, "not_covered": ["paper"],
+            "classes": [{"store": "crm", "table": "contacts", "count": 2, "class": "kept", "until": now, "because": "DE-HGB-257"}],
         }
         envelope = records.sign_certificate(private, 7, salt, self.tenant, self.index["second"], predicate)
         public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
