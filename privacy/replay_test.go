@@ -415,7 +415,7 @@ func TestAReplayEndsOlderPlansOnly(t *testing.T) {
 		old := s.snapshot()
 		s.erase(ann)
 		s.now = s.now.Add(time.Hour)
-		s.contactOf(ann, newID(), "ann@a.example")
+		s.exec(`INSERT INTO contacts VALUES (?, ?, 'CH', NULL, ?, 7, ?)`, newID(), ann, []byte{0}, s.now.UnixMicro())
 		again, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: ann, Reason: "r", By: "user/1"})
 		require.NoError(t, err)
 		_, err = s.desk.Replay(t.Context())
