@@ -47,10 +47,21 @@
 //   - A copy of the database that was taken before it had erased is behind the
 //     ledger, also one taken while an outcome was Partial.
 //   - After a restore the boot gate ([Desk.Ready]) refuses until
-//     [Desk.Replay] has erased again whom the ledger names, by random person
-//     id and only records created before the erasure, so that a new record
-//     with the same e-mail address stays. While a store is down, in a replay or
-//     in an erasure, it goes on refusing, also in the next process.
+//     [Desk.Replay] has erased again whom the ledger names, by person id and only
+//     records created before the erasure, so that a new record with the same
+//     e-mail address stays. While a store is down, in a replay or in an erasure,
+//     it goes on refusing, also in the next process and after another restore.
+//     Rows of which nobody knows when they were created keep it shut until
+//     somebody decides ([Desk.Decide]); counters that would give out numbers of
+//     erased persons again, until a replay has moved them on.
+//   - The high-water mark by which it knows is bound to the ledger's keys: who may
+//     write the database cannot raise it. While the ledger cannot be read it opens,
+//     for Config.Grace, only where something shows that the database was not
+//     restored; otherwise somebody has to order it, by name, with another one's
+//     agreement, for a time ([Desk.OpenAnyway]).
+//   - [Desk.Run] carries out what is approved and due, and replays every
+//     Config.ReplayEvery: within so long a table that was brought back beside the
+//     rest is found.
 //   - What a certificate calls kept was there when everything was read back. An
 //     obligation whose date cannot be read keeps its row.
 //   - A ledger that is shorter than a head kept elsewhere, holds an entry that
@@ -63,7 +74,7 @@
 //     two dates: unreadable in the live system, final in key copies.
 //   - No error, ledger line, plan or certificate holds personal data. The
 //     random person id stands in a plan row until the plan is done or
-//     cancelled, in the list of pending persons until a replay has got through,
+//     cancelled, sealed in notes beside the ledger until a replay has got through,
 //     and afterwards only in columns that the map retains.
 //
 // SECURITY.md, "Known faults", lists what is known to break these promises
@@ -127,7 +138,12 @@
 //	sentinel              lasts      what the operator does
 //	erasurelog's errors   as they say there
 //	ErrBehind             permanent  keep readers out and call Replay, again while a store is down; where an erasure was begun and not finished, Execute it again
-//	ErrReplayLimit        permanent  compare the ledger with what was restored, then set Config.AllowReplay, which is told both counts
+//	ErrMarkForged         permanent  find out who wrote to the database, keep readers out, Replay
+//	ErrUndecided          permanent  Decide about each of Replayed.Undated, then Replay
+//	ErrNumbers            permanent  keep writers out, Replay
+//	ErrOpening            permanent  the gate is open, or Until is wrong
+//	ErrNoRow              permanent  decide about rows of Replayed.Undated
+//	ErrReplayLimit        permanent  see what came with it (ReplayPlan looks without erasing), then set Config.AllowReplay, which is told both counts
 //	ErrReplayLeft         temporary  see the StoreError, mend the store, Replay again
 //	ErrNoPeople           permanent  give one store the People method
 //	ErrNotApproved, ErrExpired, ErrTooEarly, ErrTooMany  temporary  approve; wait
@@ -156,13 +172,18 @@
 // [Desk.Status] answers findings, all of them each time:
 //
 //	privacy.gate              entries   alarm: [Desk.Ready] refuses; notice: it opens although the ledger is unreachable
+//	privacy.opening           s         alarm: somebody has ordered the gate open ([Desk.OpenAnyway])
 //	privacy.replay.pending    persons   alarm: a replay did not get through every store
+//	privacy.replay.undecided  rows      alarm: they came back, and wait for [Desk.Decide]
+//	privacy.replay.age        s         alarm: the last replay is longer ago than twice Config.ReplayEvery; notice: none yet
+//	privacy.numbers           columns   alarm: their counters are behind what was given out
 //	privacy.ledger            entries   alarm: the ledger cannot be read, or is wrong
 //	privacy.ledger.anchors    heads     notice: none is kept elsewhere; alarm: a place does not answer
 //	privacy.clock             s         alarm: the clock is behind the ledger
 //	privacy.plans.running     plans     notice: begun and not finished
 //	privacy.plans.partial     plans     alarm: data is left in a store
 //	privacy.plans.waiting     plans     notice: their delay is over, and nobody approves or executes them
+//	privacy.plans.ahead       plans     alarm: made while a clock was ahead, and not due before that time
 //	privacy.store.durability  settings  alarm: the database loses what was committed
 //	privacy.store.replica     sources   notice: the database follows another one (MariaDB)
 //

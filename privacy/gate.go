@@ -107,7 +107,7 @@ func (d *Desk) look(ctx context.Context) (Gate, error) {
 		if err := d.lockMark(ctx, tx); err != nil {
 			return err
 		}
-		return d.raise(ctx, tx, s.Head(), true)
+		return d.raiseAll(ctx, tx, s.Head(), false, true)
 	})
 	if err != nil {
 		return Gate{}, err
@@ -152,7 +152,7 @@ func (d *Desk) grace(m mark, anchors []erasurelog.Kept, cause error) (Gate, erro
 	if i := slices.IndexFunc(anchors, func(a erasurelog.Kept) bool { return a.Head.N > m.head.N }); i >= 0 {
 		return Gate{}, errors.Join(&GateError{Mark: m.head.N, Head: anchors[i].Head.N, Err: ErrBehind}, cause)
 	}
-	if !unrestored(m, d.looked.get(), anchors) {
+	if !unrestored(m, d.looked.get()) {
 		return Gate{}, cause
 	}
 	until := m.seen.Add(d.cfg.grace())

@@ -126,20 +126,39 @@ func (d *Desk) lockMark(ctx context.Context, tx datastore.Tx) error {
 	return err
 }
 
-// raise sets the mark to h; it never lowers one that is genuine. all says that h
-// is the head of the ledger: otherwise it knows more than was carried out here,
-// and while it cannot be read the gate stays shut. The mark is locked.
+// raise sets the mark to h, up to which everything is carried out here; it never
+// lowers one that is genuine. all says that h is the head of the ledger: where it
+// knows more than that the gate stays shut while it cannot be read. The mark is
+// locked.
 func (d *Desk) raise(ctx context.Context, tx datastore.Tx, h erasurelog.Head, all bool) error {
 	return d.setMark(ctx, tx, func(m *mark) bool {
 		if m.head.N > h.N {
 			return false
 		}
-		m.head, m.seen = h, time.Time{}
-		if all {
+		m.head = h
+		switch {
+		case !all:
+			m.seen = time.Time{}
+		case !m.seen.IsZero(): // after a refusal the gate says first that all is well
 			m.seen = d.now()
 		}
-		if h.N == 0 {
-			m.replayed = d.now() // nothing to replay is replayed
+		return true
+	})
+}
+
+// raiseAll is raise by the gate and by a replay, which have looked at everything;
+// well says that they have found nothing amiss.
+func (d *Desk) raiseAll(ctx context.Context, tx datastore.Tx, h erasurelog.Head, replayed, well bool) error {
+	return d.setMark(ctx, tx, func(m *mark) bool {
+		if m.head.N > h.N {
+			return false
+		}
+		m.head, m.seen = h, time.Time{}
+		if well {
+			m.seen = d.now()
+		}
+		if replayed || h.N == 0 { // nothing to replay is replayed
+			m.replayed = d.now()
 		}
 		return true
 	})

@@ -41,6 +41,7 @@ type openingBody struct {
 	By       string `json:"by"`
 	Mark     int64  `json:"mark"`
 	Refusal  string `json:"refusal"`
+	Tenant   string `json:"tenant"`
 	Until    string `json:"until"`
 	V        int    `json:"v"`
 }
@@ -113,7 +114,7 @@ func (d *Desk) OpenAnyway(ctx context.Context, o Opening) error {
 		return err
 	}
 	body, err := canon.Marshal(openingBody{
-		Approved: o.Approved, Because: o.Because, By: o.By, Mark: m.head.N, Refusal: code, Until: canon.FormatTime(o.Until), V: 1,
+		Approved: o.Approved, Because: o.Because, By: o.By, Mark: m.head.N, Refusal: code, Tenant: o.Tenant, Until: canon.FormatTime(o.Until), V: 1,
 	})
 	if err != nil {
 		return mute("encoding the order", err)
@@ -173,5 +174,5 @@ func (d *Desk) loadOpening(ctx context.Context) (*Opening, openingBody, error) {
 	if err != nil || until.Sub(d.now()) > openingMost {
 		return nil, openingBody{}, nil //nolint:nilerr // made while a clock was ahead
 	}
-	return &Opening{By: b.By, Approved: b.Approved, Because: b.Because, Until: until}, b, nil
+	return &Opening{By: b.By, Approved: b.Approved, Because: b.Because, Until: until, Tenant: b.Tenant}, b, nil
 }

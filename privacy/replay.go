@@ -204,7 +204,7 @@ func (r *replay) finish(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := r.d.replayed(ctx, tx, h, len(waiting) == 0); err != nil {
+		if err := r.d.raiseAll(ctx, tx, h, true, len(waiting) == 0); err != nil {
 			return err
 		}
 		for _, tenant := range r.tenants() {
@@ -225,18 +225,7 @@ func (r *replay) finish(ctx context.Context) error {
 // flush lets the database truncate what still shows a plan's person id (a
 // write-ahead log). Where readers are in the way, the next one does it.
 func (d *Desk) flush(ctx context.Context) {
-	if f, ok := d.database.(datastore.Flusher); ok && f.Flush(ctx) != nil {
+	if f, ok := d.database.(datastore.Flusher); ok && tell(ctx, d, d.database.Name(), "flush", aboutReplay, f.Flush) != nil {
 		d.observe(ctx, "privacy.unflushed", 1, slog.String("store", d.database.Name()))
 	}
-}
-
-// replayed raises the mark as a replay does.
-func (d *Desk) replayed(ctx context.Context, tx datastore.Tx, h erasurelog.Head, decided bool) error {
-	if err := d.raise(ctx, tx, h, decided); err != nil {
-		return err
-	}
-	return d.setMark(ctx, tx, func(m *mark) bool {
-		m.replayed = d.now()
-		return true
-	})
 }

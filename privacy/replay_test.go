@@ -406,3 +406,50 @@ func TestPlansOfAliasesInARestoredDatabase(t *testing.T) {
 	require.Zero(t, named())
 	require.Equal(t, "cancelled", s.state(own.ID))
 }
+
+// A new plan about a person who was erased before, of whom records came since,
+// outlives every replay; so does a replay a plan that somebody wrote to.
+func TestAReplayEndsOlderPlansOnly(t *testing.T) {
+	eachSystem(t, func(t *testing.T, s *system) {
+		ann, bob := s.contact("ann@a.example"), s.contact("bob@b.example")
+		old := s.snapshot()
+		s.erase(ann)
+		s.now = s.now.Add(time.Hour)
+		s.exec(`INSERT INTO contacts VALUES (?, ?, 'CH', NULL, ?, 7, ?)`, newID(), ann, []byte{0}, s.now.UnixMicro())
+		again, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: ann, Reason: "r", By: "user/1"})
+		require.NoError(t, err)
+		_, err = s.desk.Replay(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "planned", s.state(again.ID))
+
+		s.restore(old)
+		forged, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: bob, Reason: "r", By: "user/1"})
+		require.NoError(t, err)
+		s.exec(`UPDATE crmguard_privacy_plan SET mac = ? WHERE id = ?`, []byte("1.AAAA"), forged.ID)
+		r, err := s.desk.Replay(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, r.Erased)
+		require.NoError(t, s.desk.Ready(t.Context()))
+	})
+}
+
+// A person under a hold is left alone, and erased again when it ends.
+func TestAReplayHeedsHolds(t *testing.T) {
+	eachSystem(t, func(t *testing.T, s *system) {
+		ann := s.contact("ann@a.example")
+		old := s.snapshot()
+		s.erase(ann)
+		s.restore(old)
+		hold, err := s.desk.Hold(t.Context(), privacy.LegalHold{Tenant: "main", Person: ann, Because: "litigation:1", By: "user/1"})
+		require.NoError(t, err)
+		r, err := s.desk.Replay(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, r.Held)
+		require.Equal(t, 1, s.count(`SELECT COUNT(*) FROM contacts`))
+		require.NoError(t, s.desk.Lift(t.Context(), "main", hold, "user/2"))
+		r, err = s.desk.Replay(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, r.Erased)
+		require.Zero(t, s.count(`SELECT COUNT(*) FROM contacts`))
+	})
+}

@@ -27,8 +27,7 @@ type directory struct {
 
 func newDirectory(tb testing.TB, persons, erased int) *directory {
 	dir := tb.TempDir()
-	secret := make([]byte, 32)
-	digests, err := erasurelog.KeysFrom(secret)
+	digests, err := erasurelog.KeysFrom(seqKey(1))
 	require.NoError(tb, err)
 	ledger, err := erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(dir + "/ledger"), Digests: digests})
 	require.NoError(tb, err)
@@ -116,7 +115,7 @@ func BenchmarkReady(b *testing.B) {
 
 // again is a desk as another process has one.
 func (d *directory) again() *privacy.Desk {
-	digests, err := erasurelog.KeysFrom(make([]byte, 32))
+	digests, err := erasurelog.KeysFrom(seqKey(1))
 	require.NoError(d.tb, err)
 	cfg := d.cfg
 	cfg.Ledger, err = erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(d.dir), Digests: digests})

@@ -8,7 +8,6 @@ import (
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datastore"
-	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // While the ledger cannot be read nobody can say which erasures this database
@@ -71,14 +70,9 @@ func (l *lookedAt) get() time.Time {
 }
 
 // unrestored reports whether something shows that this database was not brought
-// back since the ledger was last seen. Heads that are kept elsewhere show no
-// more than the opposite: they may be as old as the copy.
-func unrestored(m mark, looked time.Time, anchors []erasurelog.Kept) bool {
-	for _, a := range anchors {
-		if a.Head.N > m.head.N {
-			return false
-		}
-	}
+// back since the ledger was last seen. Heads that are kept elsewhere cannot: they
+// may be as old as the copy.
+func unrestored(m mark, looked time.Time) bool {
 	if m.seen.IsZero() {
 		return false
 	}

@@ -74,6 +74,8 @@ func (d *Desk) RunOnce(ctx context.Context) ([]Finding, error) {
 		case errors.Is(err, ErrTooMany):
 			full = true
 			f.Level, f.Value, f.Remedy = HealthNotice, 1, "the cap of a day is reached: it goes on tomorrow, or raise Config.PerDay"
+		case errors.Is(err, ErrExpired):
+			f.Level, f.Value, f.Remedy = HealthNotice, 1, err.Error()
 		case err != nil:
 			f.Level, f.Value, f.Remedy = HealthAlarm, 1, err.Error()
 		case o.State == Partial:

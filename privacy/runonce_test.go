@@ -40,7 +40,7 @@ func TestWhatIsDueIsCarriedOut(t *testing.T) {
 		forged, due, unapproved := plan(ann), plan(bob), plan(carl)
 		require.NoError(t, s.desk.Approve(t.Context(), forged, "user/2"))
 		require.NoError(t, s.desk.Approve(t.Context(), due, "user/2"))
-		s.exec(`UPDATE crmguard_privacy_plan SET tag = ? WHERE id = ?`, []byte("1.AAAA"), forged)
+		s.exec(`UPDATE crmguard_privacy_plan SET mac = ? WHERE id = ?`, []byte("1.AAAA"), forged)
 
 		s.passes("")
 		require.Equal(t, "approved", s.state(due), "not before its time")
@@ -157,7 +157,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	s.reopen()
 	require.ErrorIs(t, s.desk.Run(ctx), context.Canceled)
 	require.Equal(t, []string{plan}, said)
-	require.Equal(t, "running", s.state(plan))
+	require.Equal(t, "left", s.state(plan))
 }
 
 // Plans made while a clock was years ahead are named: nobody may execute them

@@ -79,9 +79,6 @@ func (d *Desk) gather(ctx context.Context) (g gathered, err error) {
 		return g, err
 	}
 	g.forged = err
-	if _, err := d.openPlans(ctx); err != nil {
-		return g, err
-	}
 	g.anchors, g.anchorErr = d.cfg.Ledger.Anchors(ctx)
 	against := g.mark.kept()
 	if g.forged != nil {

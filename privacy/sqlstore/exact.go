@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -165,19 +166,26 @@ func (s *Store) among(c *condition, f field, ids []string) {
 	}
 }
 
-// amongSQLite: the stored value, number, text or blob, must read as the id,
-// byte for byte, whatever affinity and collation say.
+// amongSQLite: the stored value, number, text or blob, must read as one of the
+// ids, byte for byte, whatever affinity and collation say. A list is looked up
+// in the index; a chain of ORs would be tried on every row.
 func (s *Store) amongSQLite(c *condition, f field, ids []string) {
-	var any []string
+	var likely, blobs, texts, spelled []any
 	for _, id := range ids {
 		if stored := bytesOf(id); string(stored) != id {
-			any = append(any, f.name+" = ?")
-			c.args = append(c.args, stored)
+			spelled = append(spelled, stored)
 		}
-		any = append(any, fmt.Sprintf("(%[1]s IN (?, CAST(? AS INTEGER), ?) AND CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s = ? ELSE CAST(%[1]s AS TEXT) = ? COLLATE BINARY END)", f.name))
-		c.args = append(c.args, id, id, []byte(id), []byte(id), id)
+		likely = append(likely, id, []byte(id))
+		blobs, texts = append(blobs, []byte(id)), append(texts, id)
 	}
-	c.parts = append(c.parts, "("+strings.Join(any, " OR ")+")")
+	one := fmt.Sprintf("%[1]s IN (%[2]s, %[3]s) AND CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s IN (%[4]s) ELSE CAST(%[1]s AS TEXT) COLLATE BINARY IN (%[4]s) END",
+		f.name, marks("?", len(likely)), marks("CAST(? AS INTEGER)", len(ids)), marks("?", len(ids)))
+	args := slices.Concat(likely, texts, blobs, texts)
+	if len(spelled) > 0 {
+		one = f.name + " IN (" + marks("?", len(spelled)) + ") OR " + one
+		args = append(spelled, args...)
+	}
+	c.add("("+one+")", args...)
 }
 
 // marks writes n placeholders.
