@@ -75,7 +75,7 @@ func filesOfFormats() encryption.Table {
 func formatMap() *datamap.Map {
 	columns := []datamap.Column{}
 	for _, name := range []string{"city", "email", "note", "email_index", "email_wide"} {
-		columns = append(columns, datamap.Column{Name: name, Category: "contact", Purpose: "sales", Basis: "contract", Withhold: "not exported here"})
+		columns = append(columns, datamap.Column{Name: name, Category: "contact", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Withhold: "not exported here"})
 	}
 	return &datamap.Map{Tenant: formatTenant, Tables: []datamap.Table{{
 		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete, Columns: columns,

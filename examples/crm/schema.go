@@ -129,14 +129,14 @@ func dataMap() *datamap.Map {
 		{Name: "version"},
 		{Name: "event"},
 		{Name: "seal_schema"},
-		{Name: "account", Shared: true, Category: "contact.company", Purpose: "sales", Basis: "contract"},
-		{Name: "country", Shared: true, Category: "contact.country", Purpose: "sales", Basis: "contract"},
-		{Name: "language", Shared: true, Category: "contact.language", Purpose: "sales", Basis: "contract"},
-		{Name: "email_index", Category: "contact.email", Purpose: "lookup", Basis: "contract", Withhold: "blind index"},
+		{Name: "account", Shared: true, Category: "contact.company", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"},
+		{Name: "country", Shared: true, Category: "contact.country", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"},
+		{Name: "language", Shared: true, Category: "contact.language", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"},
+		{Name: "email_index", Category: "contact.email", Purpose: "lookup", Basis: "dpv:Contract", Withhold: "blind index"},
 		{Name: "seal", Withhold: "integrity tag"},
 	}
 	for _, name := range sealedFields() {
-		contact = append(contact, datamap.Column{Name: name, Category: "contact." + name, Purpose: "sales", Basis: "contract", Sealed: true})
+		contact = append(contact, datamap.Column{Name: name, Category: "contact." + name, Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Sealed: true})
 	}
 	return &datamap.Map{Tables: []datamap.Table{
 		{Name: "contacts", Schema: schemaID, Key: []string{"id"}, Tenant: "tenant", Person: "id", Created: "created", Erase: datamap.Delete, Columns: contact},
@@ -144,7 +144,7 @@ func dataMap() *datamap.Map {
 			{Name: "owner"},
 			{Name: "stage"},
 			{Name: "amount_cents"},
-			{Name: "subject", Category: "deal.subject", Purpose: "sales", Basis: "contract", Sealed: true},
+			{Name: "subject", Category: "deal.subject", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Sealed: true},
 		}},
 		{
 			Name: "activities", Key: []string{"id"}, Tenant: "tenant", Created: "created", Erase: datamap.Delete,
@@ -152,7 +152,7 @@ func dataMap() *datamap.Map {
 			Columns: []datamap.Column{
 				{Name: "kind"},
 				{Name: "key_owner", Withhold: "key owner"},
-				{Name: "body", Category: "activity.body", Purpose: "sales", Basis: "contract", Sealed: true, Everyone: true},
+				{Name: "body", Category: "activity.body", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Sealed: true, Everyone: true},
 			},
 		},
 		{Name: "attachments", Key: []string{"id"}, Tenant: "tenant", Person: "person", Created: "created", Erase: datamap.Delete, Columns: []datamap.Column{

@@ -276,7 +276,7 @@ func deskEraser(ctx context.Context, p *bench) (*eraser, error) {
 
 func dataMap() *datamap.Map {
 	text := func(name, category string) datamap.Column {
-		return datamap.Column{Name: name, Category: category, Purpose: "sales", Basis: "contract"}
+		return datamap.Column{Name: name, Category: category, Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}
 	}
 	tables := []datamap.Table{{
 		Name: "contacts", Key: []string{"id"}, Person: "id", Erase: datamap.Delete,
