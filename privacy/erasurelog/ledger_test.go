@@ -413,6 +413,24 @@ func TestForeignFilesInTheFolder(t *testing.T) {
 	require.FileExists(t, filepath.Join(f.dir, "notes", "README"))
 }
 
+// The medium itself cuts off what no other line follows, and nothing else.
+func TestWhatAnAppendCutsOff(t *testing.T) {
+	for behind, want := range map[string]error{
+		"": nil, "{": nil, "\x00": nil, "\x00}\n": nil,
+		"{}\n": erasurelog.ErrMoved, "{}\n\x00": erasurelog.ErrMoved, "\x00}\n{}\n": erasurelog.ErrMoved, "\x00}\n{": erasurelog.ErrMoved,
+	} {
+		f := newFixture(t)
+		f.put([]byte("line\n" + behind))
+		err := f.cfg.Medium.Append(t.Context(), erasurelog.Position{N: 1, Size: 5}, []byte("line"), []byte("next"))
+		require.ErrorIs(t, err, want, "%q", behind)
+		if want == nil {
+			require.Equal(t, "line\nnext\n", string(f.data()))
+		} else {
+			require.Equal(t, "line\n"+behind, string(f.data()))
+		}
+	}
+}
+
 // A line that nothing here can have written ends the reading, and not memory.
 func TestALineWithoutAnEnd(t *testing.T) {
 	f := newFixture(t)

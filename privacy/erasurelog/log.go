@@ -226,10 +226,8 @@ func (l *Log) refresh(ctx context.Context, whole bool, heads []Kept) error {
 		}
 	}
 	l.begin(roots)
+	l.checked = now
 	_, err = l.follow(ctx, Position{}, heads)
-	if err == nil {
-		l.checked = now
-	}
 	return err // what has verified before the error stays
 }
 
