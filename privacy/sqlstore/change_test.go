@@ -220,6 +220,7 @@ func TestPseudonyms(t *testing.T) {
 		codes := texts(t, db, `SELECT v FROM people ORDER BY id`)
 		require.Equal(t, codes[0], codes[1])
 		require.NotEqual(t, codes[0], codes[2])
+		require.NotContains(t, codes, "x-0123456789abcdef0123456789abcdef")
 		for _, code := range codes {
 			require.Regexp(t, `^x-[0-9a-f]{32}$`, code, "also of what only looks like one")
 		}
