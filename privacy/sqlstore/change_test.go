@@ -140,7 +140,7 @@ func TestMembersOfAJSONColumn(t *testing.T) {
 			require.Contains(t, texts(`SELECT attribs FROM people WHERE id = 'c1'`)[0], "12345678901234567890.10")
 			require.Contains(t, texts(`SELECT attribs FROM people WHERE id = 'c4'`)[0], "Bob")
 			if typ != "jsonb" && typ != "JSON" {
-				run(`INSERT INTO people VALUES ('c5', 'p3', '{"name": "Ann", "name": null}')`)
+				run(`INSERT INTO people VALUES ('c5', 'p3', '{"name": "Ann", "name": "Ann"}')`)
 				erased(t, s, "p3")
 				require.NotContains(t, texts(`SELECT attribs FROM people WHERE id = 'c5'`)[0], "Ann", "a member that stands there twice")
 			}
@@ -214,12 +214,13 @@ func TestARedactionThatIsNoValueOfTheType(t *testing.T) {
 // Equal values of a tenant become equal codes, and a code is known for one.
 func TestPseudonyms(t *testing.T) {
 	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
-		run(t, db, `CREATE TABLE people (id VARCHAR(20) PRIMARY KEY, person VARCHAR(20), v VARCHAR(80))`, `INSERT INTO people VALUES ('c1', 'p1', 'Ann'), ('c2', 'p1', 'Ann'), ('c3', 'p1', 'Bob'), ('c4', 'p1', '0123456789abcdef0123456789abcdef')`)
+		run(t, db, `CREATE TABLE people (id VARCHAR(20) PRIMARY KEY, person VARCHAR(20), v VARCHAR(80))`, `INSERT INTO people VALUES ('c1', 'p1', 'Ann'), ('c2', 'p1', 'Ann'), ('c3', 'p1', 'Bob'), ('c4', 'p1', 'x-0123456789abcdef0123456789abcdef')`)
 		s := storeOf(t, db, changing("people", datamap.Column{Erase: datamap.Pseudonymise, To: "x-{code}"}))
 		erased(t, s, "p1")
 		codes := texts(t, db, `SELECT v FROM people ORDER BY id`)
 		require.Equal(t, codes[0], codes[1])
 		require.NotEqual(t, codes[0], codes[2])
+		require.NotContains(t, codes, "x-0123456789abcdef0123456789abcdef")
 		for _, code := range codes {
 			require.Regexp(t, `^x-[0-9a-f]{32}$`, code, "also of what only looks like one")
 		}

@@ -251,7 +251,6 @@ func (s *Store) inTenant(c *condition, e *entity, tenant string) (ok bool) {
 	switch {
 	case j != nil && j.Tenant != "":
 		s.is(c, s.at("l", j.Table, j.Tenant), tenant)
-		ok = true
 	case e.Tenant == "":
 		return s.cfg.Map.Tenant == tenant
 	}

@@ -156,16 +156,9 @@ func (s *Store) newIdentities(ctx context.Context, k seeker, found []*located, s
 
 // isErased reports whether a value is what an erasure has put in place of one.
 func (s *Store) isErased(l *located, c datamap.Column, text string) bool {
-	if l.actions == nil {
-		return false
-	}
-	switch l.actions[c.Where()] {
-	case datamap.Redact:
-		return text == strings.ReplaceAll(redacted(c), datamap.RowMark, rowCode(l.e.Name, c.Where(), l.row.Key))
-	case datamap.Pseudonymise:
-		return isCode(text, c.To)
-	}
-	return false
+	action := l.actions[c.Where()]
+	return action == datamap.Pseudonymise && isCode(text, c.To) ||
+		action == datamap.Redact && text == strings.ReplaceAll(redacted(c), datamap.RowMark, rowCode(l.e.Name, c.Where(), l.row.Key))
 }
 
 func (s *Store) identity(ctx context.Context, scope datastore.Scope, l *located, c datamap.Column) (string, error) {
