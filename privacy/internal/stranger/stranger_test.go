@@ -62,6 +62,7 @@ func TestAWorldIsPutBack(t *testing.T) {
 		add := `INSERT INTO comments (subject_type, subject_id, author_id, body, created_at) SELECT 'Deal', '7', author_id, 'late', created_at FROM comments WHERE id = 1`
 		exec(add)
 		exec(`CREATE TABLE later (a INTEGER)`)
+		exec(`INSERT INTO later VALUES (1)`)
 		exec(`DELETE FROM ` + w.Table("invoice_lines"))
 		exec(`DELETE FROM ` + w.Table("invoices"))
 		exec(`UPDATE contacts SET name = 'x', nickname = NULL`)

@@ -69,7 +69,7 @@ func (e *Expectation) Gone(person int) []Needle {
 // Mentions are those of the person that stand in the free text of somebody else's
 // rows.
 func (e *Expectation) Mentions(person int) []Needle {
-	return e.pick(func(p Placed) bool { return p.Of == person && p.Row != person && p.Fate == Mention })
+	return e.pick(func(p Placed) bool { return p.Of == person && p.Fate == Mention })
 }
 
 // Kept are the texts that have to stay where they are: those of the person that

@@ -106,13 +106,13 @@ func TestAPhoneNumberIsFoundByItsDigits(t *testing.T) {
 	needle := []wholedb.Needle{{Name: "papers.paper", Text: "+49 301 234 567 8", Phone: true}}
 	each(t, func(t *testing.T, d wholedb.DB) {
 		exec(t, d, types(d, `CREATE TABLE papers (id {serial}, paper VARCHAR(80), number BIGINT)`))
-		for _, paper := range []string{"tel:+4930/1234-5678", "0049 (30) 123 45 678", "030.1234.5678 ext 9", "00493012345678"} {
+		for _, paper := range []string{"tel:+4930/1234-5678", "0049 (30) 123 45 678", "030.1234.5678 ext 9", "030\u00a01234\u00a05678", "00493012345678"} {
 			exec(t, d, types(d, `INSERT INTO papers (paper) VALUES ({?})`), paper)
-			require.NotEmpty(t, d.Search(t, needle), paper)
+			require.Empty(t, wholedb.Lost(d.Search(t, needle), needle), paper)
 			exec(t, d, `DELETE FROM papers`)
 		}
 		exec(t, d, types(d, `INSERT INTO papers (number) VALUES ({?})`), 493012345678)
-		require.NotEmpty(t, d.Search(t, needle), "in a number")
+		require.Equal(t, "number", d.Search(t, needle)[0].Column)
 		exec(t, d, `DELETE FROM papers`)
 		exec(t, d, types(d, `INSERT INTO papers (paper) VALUES ({?})`), "30 1234 and 5678, two numbers")
 		for _, w := range d.Search(t, needle) {
@@ -143,10 +143,15 @@ func TestRestoreOnServersPutsBackEveryType(t *testing.T) {
 		testdb.PostgresC: {
 			`CREATE SCHEMA "Other one"`, `CREATE TYPE mood AS ENUM ('a', 'b')`, `CREATE DOMAIN code AS text CHECK (VALUE <> '')`,
 			`CREATE TABLE "Other one"."T t" (id bigint GENERATED ALWAYS AS IDENTITY, m mood[], c code, b bytea, n numeric, f float8, ts timestamptz(3), j json, i interval, t text, twice bigint GENERATED ALWAYS AS (id * 2) STORED)`,
+			`CREATE TABLE "Other one".log (n bigint)`,
+			`CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO "Other one".log VALUES (NEW.id); RETURN NULL; END'`,
+			`CREATE TRIGGER noted AFTER INSERT ON "Other one"."T t" FOR EACH ROW EXECUTE FUNCTION note()`,
 			`INSERT INTO "Other one"."T t" (m, c, b, n, f, ts, j, i, t) VALUES ('{a,NULL}', 'x', '\x00ff', 1.10, 0.1, '2026-02-03 04:05:06.789+11', '{"b":1, "a":  2}', '1 mon 3 days', E'a\\tb\n'), (NULL, NULL, '', NULL, 'NaN', 'infinity', NULL, NULL, '')`,
 		},
 		testdb.MariaDB: {
 			"CREATE TABLE `T t` (id BIGINT AUTO_INCREMENT PRIMARY KEY, b VARBINARY(20), n DECIMAL(20,4), f DOUBLE, ts DATETIME(6), d DATE, u UUID, i INET6, j JSON, e ENUM ('a', 'b'), t TEXT, l VARCHAR(20) CHARACTER SET latin1, twice BIGINT AS (n * 2) STORED)",
+			"CREATE TABLE log (n BIGINT)",
+			"CREATE TRIGGER noted AFTER INSERT ON `T t` FOR EACH ROW INSERT INTO log VALUES (NEW.id)",
 			"INSERT INTO `T t` (b, n, f, ts, d, u, i, j, e, t, l) VALUES (x'00ff', 1.10, 0.1, '2026-02-03 04:05:06.789001', '2026-02-03', UUID(), '::1', '{\"b\":1, \"a\":  2}', 'b', 'a\\\\tb\\n', 'ü'), (x'', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, '', NULL)",
 		},
 	}
@@ -167,7 +172,7 @@ func TestRestoreOnServersPutsBackEveryType(t *testing.T) {
 			return out
 		}
 		before, state := all(), d.Backup(t)
-		require.Len(t, before, 2)
+		require.Len(t, before, 4, "two rows, and two that the trigger wrote")
 		exec(t, d, `INSERT INTO `+table+` (t) VALUES ('late')`)
 		exec(t, d, `UPDATE `+table+` SET b = NULL, t = 'changed'`)
 		d.Restore(t, state)
@@ -176,5 +181,6 @@ func TestRestoreOnServersPutsBackEveryType(t *testing.T) {
 		var top sql.NullInt64
 		require.NoError(t, d.SQL.QueryRowContext(t.Context(), `SELECT max(id) FROM `+table).Scan(&top))
 		require.EqualValues(t, 3, top.Int64)
+		require.Len(t, all(), 6, "the trigger is there again")
 	})
 }
