@@ -87,7 +87,7 @@ var roomLines = map[string]string{
 	"privacy/internal/wholedb":  "internal/testdb",
 	"privacy/liveschema":        "internal/health internal/sqldb privacy/datamap privacy/internal/catalog",
 	"privacy/privacytest":       "privacy/datastore",
-	"privacy/sqlstore":          "privacy privacy/datamap privacy/datastore internal/sqldb internal/value privacy/internal/catalog",
+	"privacy/sqlstore":          "privacy privacy/datamap privacy/datastore internal/frame internal/sqldb internal/value privacy/internal/catalog",
 
 	"internal/alone":               "internal/durable internal/frame internal/ids",
 	"internal/canon":               "",

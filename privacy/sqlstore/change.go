@@ -76,6 +76,9 @@ func (s *Store) newValues(ctx context.Context, l *located, scope datastore.Scope
 			case changed && made == nil:
 				sets = append(sets, set{column: c.Name, sql: "NULL"})
 			case changed:
+				if n, isNumber := made.(int64); isNumber && !s.sqlite() {
+					made = strconv.FormatInt(n, 10) // the literal is a text
+				}
 				sets = append(sets, set{c.Name, c.field.literal(), []any{made}})
 			}
 		}

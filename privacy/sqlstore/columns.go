@@ -29,8 +29,8 @@ type column struct {
 	cast      string // PostgreSQL: the type to compare text with, as it is written in this search path; MariaDB: a character set that lacks some characters
 	collation string
 	written   string // PostgreSQL: the type as a statement writes it
-	day       bool // a date without a time of day
-	instant   bool // MariaDB's TIMESTAMP, which is written in the time zone of the session
+	day       bool   // a date without a time of day
+	instant   bool   // MariaDB's TIMESTAMP, which is written in the time zone of the session
 }
 
 // A relation is what the catalog says of a table of the map.

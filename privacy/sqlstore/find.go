@@ -2,7 +2,6 @@ package sqlstore
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,7 +31,7 @@ type finding struct {
 	seekers  []seeker
 	prepared *prepared
 	pools    map[string]*pool
-	asked    map[*way]int // how many values of its source a way has asked for
+	asked    map[*way]int     // how many values of its source a way has asked for
 	looked   map[*entity]bool // for what the application has searched
 	found    []*located
 	seen     map[string]*located
@@ -385,122 +384,4 @@ func (f *finding) over(l *located, w *way) (scopes []int, err error) {
 		}
 	}
 	return scopes, nil
-}
-
-// pointing finds the rows of others that point to a person, or to a row that does
-// not stay as it is.
-func (f *finding) pointing(ctx context.Context) error {
-	targets := map[string][]given{}
-	for _, l := range f.found {
-		if l.row.Class != datastore.Kept && !l.others && f.seekers[l.scope].Covers(l.row) {
-			for _, o := range l.e.outputs {
-				parts, ok, err := l.tuple(f.s, o.columns)
-				if err != nil {
-					return dbError("find", l.e.Name, err)
-				}
-				if ok {
-					targets[o.source] = append(targets[o.source], given{parts, textsOf(parts), l.scope, false})
-				}
-			}
-		}
-	}
-	for source, p := range f.pools {
-		if !strings.HasPrefix(source, "rows ") {
-			targets[source] = p.values
-			continue
-		}
-		for _, v := range p.values {
-			if v.orphan {
-				targets[source] = append(targets[source], v)
-			}
-		}
-	}
-	for _, e := range f.s.entities {
-		for i := range e.cuts {
-			if err := f.cut(ctx, e, &e.cuts[i], targets[e.cuts[i].source]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (f *finding) cut(ctx context.Context, e *entity, w *way, values []given) error {
-	for _, chunk := range chunks(values) {
-		c, ok := f.leads(e, w, chunk)
-		if !ok {
-			continue
-		}
-		f.s.inTenant(&c, e, f.tenant)
-		rows, err := f.s.ask(ctx, f.q, e, c)
-		if err != nil {
-			return err
-		}
-		for _, l := range rows {
-			scopes := []int{0}
-			if len(f.seekers) > 1 {
-				if scopes, err = f.over(l, w); err != nil {
-					return dbError("find", e.Name, err)
-				}
-				if len(scopes) == 0 {
-					return errMixed
-				}
-			}
-			for _, scope := range scopes {
-				one := *l
-				one.scope, one.cut, one.over = scope, w, w.Table != ""
-				if one.row.Class = datastore.Deleted; one.stays() {
-					one.row.Class, one.row.Others = datastore.Redacted, true
-				}
-				if own := f.seen[fmt.Sprint(scope, " ", l.id())]; own != nil {
-					own.row.Clean, one.hidden = false, true
-				}
-				f.found = append(f.found, &one)
-			}
-		}
-	}
-	return nil
-}
-
-// ask reads the rows of a table that a condition is true of; in a transaction it
-// locks them, so that nobody gives one to another person before it is erased.
-func (s *Store) ask(ctx context.Context, q sqldb.Querier, e *entity, c condition) (found []*located, err error) {
-	var columns []string
-	var args []any
-	for _, r := range e.reads {
-		columns, args = append(columns, r.sql), append(args, r.args...)
-	}
-	from := s.quote(e.Name) + " t0"
-	if j := e.Link; j != nil {
-		from += fmt.Sprintf(" JOIN %s l ON %s", s.quote(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", e.Name, e.Key[0])))
-	}
-	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(columns, ", "), from, c, s.order(e))
-	if _, erasing := q.(*sql.Tx); erasing && !s.sqlite() {
-		query += " FOR UPDATE"
-	}
-	values, pointers := make([]any, len(columns)), make([]any, len(columns))
-	for i := range values {
-		pointers[i] = &values[i]
-	}
-	err = sqldb.Each(ctx, q, func(rows *sql.Rows) error {
-		if err := rows.Scan(pointers...); err != nil {
-			return err
-		}
-		l, err := s.readRow(e, values)
-		if l != nil {
-			l.asked = c.scope
-		}
-		found = append(found, l)
-		return err
-	}, s.db.Bind(query), append(args, c.args...)...)
-	return found, dbError("find", e.Name, err)
-}
-
-// order is the order of a table's rows: by key.
-func (s *Store) order(e *entity) string {
-	names := make([]string, len(e.Key))
-	for i, k := range e.Key {
-		names[i] = "t0." + s.quote(k)
-	}
-	return strings.Join(names, ", ")
 }

@@ -178,4 +178,3 @@ func (s *Store) advance(ctx context.Context, c counter, top int64) error {
 	}
 	return dbError("numbers", c.table, err)
 }
-

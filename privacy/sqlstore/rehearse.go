@@ -136,4 +136,3 @@ func (s *Store) immediate(ctx context.Context, tx *sql.Tx, before map[string]int
 	}
 	return nil
 }
-

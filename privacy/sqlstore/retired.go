@@ -57,6 +57,7 @@ func (s *Store) retire(ctx context.Context, tenant string) error {
 	}
 	return nil
 }
+
 // lockJoint locks the links of the person's joint records, those of other
 // persons too: of two who are erased at once, the second must see that it is
 // the last.

@@ -1,0 +1,163 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
+)
+
+func byMail(table string, declares bool) datamap.Table {
+	t := datamap.Table{
+		Name: table, Key: []string{"id"}, Erase: datamap.Delete,
+		Edges:   []datamap.Edge{{Columns: []string{"mail"}, Identity: "email"}},
+		Columns: []datamap.Column{{Name: "mail", Category: "contact.email"}, {Name: "second", Category: "contact.email"}},
+	}
+	if declares {
+		t.Columns[1].Identity = "email"
+	}
+	return t
+}
+
+// What is known of a person finds rows that name nobody, in any case of its letters,
+// and what stands in them finds more.
+func TestIdentitiesLeadToRows(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		exec(t, db, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email TEXT); CREATE TABLE signups (id INTEGER PRIMARY KEY, mail TEXT, second TEXT); CREATE TABLE hits (id INTEGER PRIMARY KEY, signup INTEGER)`)
+		exec(t, db, `INSERT INTO contacts VALUES ('c1', 'p1', 'Ann@x'), ('c2', 'p2', 'bob@x'); INSERT INTO signups VALUES (1, 'ann@X', 'ann@second'), (2, 'ANN@second', NULL), (3, 'bob@x', NULL), (4, 'ann@third', NULL); INSERT INTO hits VALUES (1, 1), (2, 3)`)
+		s := storeOf(t, db, contacts, byMail("signups", true), datamap.Table{Name: "hits", Key: []string{"id"}, Erase: datamap.Delete, Edges: []datamap.Edge{edge("signup", "signups")}})
+		require.Equal(t, []string{"contacts c1", "hits 1", "signups 1", "signups 2"}, found(t, s, "p1"))
+		known, err := s.Identities(t.Context(), scopeOf("p1"))
+		require.NoError(t, err)
+		require.Equal(t, map[string][]string{"email": {"Ann@x", "ann@second"}}, known)
+		given := scopeOf("p1")
+		given.Identities = map[string][]string{"email": {"ann@third"}}
+		rows, err := s.Find(t.Context(), given)
+		require.NoError(t, err)
+		require.Len(t, rows, 2, "what is given is used as it is")
+		all, err := s.FindAll(t.Context(), []datastore.Scope{scopeOf("p1"), scopeOf("p2")})
+		require.NoError(t, err)
+		require.Len(t, all, 4+3)
+		erased(t, s, "p1")
+		require.Equal(t, []string{"3", "4"}, texts(t, db, `SELECT id FROM signups ORDER BY id`))
+		exec(t, db, `INSERT INTO signups VALUES (9, 'ann@x', NULL)`)
+		given.Identities = known
+		left, err := s.Remaining(t.Context(), given, nil)
+		require.NoError(t, err)
+		require.Equal(t, 1, left, "her own rows are gone, and she is still known")
+	})
+}
+
+// An identity that another person has, too, is refused, or leads nowhere.
+func TestASharedIdentity(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		exec(t, db, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email TEXT, merged TEXT); CREATE TABLE signups (id INTEGER PRIMARY KEY, mail TEXT, second TEXT)`)
+		exec(t, db, `INSERT INTO contacts VALUES ('c1', 'p1', 'team@x', NULL), ('c2', 'p2', 'TEAM@x', NULL), ('c3', NULL, 'team@x', NULL); INSERT INTO signups VALUES (1, 'team@x', NULL)`)
+		people := contacts
+		people.Merged = "merged"
+		s := storeOf(t, db, people, byMail("signups", false))
+		var shared *sqlstore.SharedIdentityError
+		_, err := s.Find(t.Context(), scopeOf("p1"))
+		require.ErrorAs(t, err, &shared)
+		require.Equal(t, sqlstore.SharedIdentityError{Kind: "email", Table: "contacts"}, *shared)
+		require.NotContains(t, err.Error(), "team")
+		require.ErrorAs(t, s.Erase(t.Context(), scopeOf("p1"), nil), &shared)
+		cfg := handed(db, people, byMail("signups", false))
+		cfg.LeaveShared = true
+		lenient, err := sqlstore.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		require.Equal(t, []string{"contacts c1"}, found(t, lenient, "p1"))
+		exec(t, db, `UPDATE contacts SET merged = 'p1' WHERE id = 'c2'`)
+		require.Equal(t, []string{"contacts c1", "signups 1"}, found(t, s, "p1"), "the other is the same person")
+	})
+}
+
+// Identities that lead further and further are refused.
+func TestIdentitiesAreBounded(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		exec(t, db, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email TEXT); CREATE TABLE signups (id INTEGER PRIMARY KEY, mail TEXT, second TEXT)`)
+		exec(t, db, `INSERT INTO contacts VALUES ('c1', 'p1', '0@x')`)
+		s := storeOf(t, db, contacts, byMail("signups", true))
+		for i := range 6 {
+			exec(t, db, `INSERT INTO signups VALUES (?, ?, ?)`, i, fmt.Sprintf("%d@x", i), fmt.Sprintf("%d@x", i+1))
+		}
+		var many *sqlstore.TooManyError
+		_, err := s.Find(t.Context(), scopeOf("p1"))
+		require.ErrorAs(t, err, &many)
+		exec(t, db, `DELETE FROM signups WHERE id > 2`)
+		require.Len(t, found(t, s, "p1"), 4)
+	})
+}
+
+// Sealed columns are opened and searched by the application.
+func TestSealedIdentities(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		exec(t, db, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email BLOB); CREATE TABLE signups (id INTEGER PRIMARY KEY, mail BLOB, second TEXT)`)
+		exec(t, db, `INSERT INTO contacts VALUES ('c1', 'p1', ?), ('c2', 'p2', ?)`, []byte("sealed ann@x"), []byte("sealed bob@x"))
+		exec(t, db, `INSERT INTO signups VALUES (1, ?, NULL), (2, ?, NULL)`, []byte("sealed ann@x"), []byte("sealed bob@x"))
+		people, list := contacts, byMail("signups", false)
+		people.Columns = []datamap.Column{{Name: "email", Category: "contact.email", Identity: "email", Sealed: true}}
+		list.Columns = slices.Clone(list.Columns)
+		list.Columns[0].Sealed = true
+		cfg := handed(db, people, list)
+		_, err := sqlstore.Open(t.Context(), cfg)
+		require.ErrorContains(t, err, "Open is needed")
+		cfg.Open = func(_ context.Context, _, _, _, _, _ string, sealed []byte) (any, error) {
+			return string(sealed[len("sealed "):]), nil
+		}
+		_, err = sqlstore.Open(t.Context(), cfg)
+		require.ErrorContains(t, err, "Search is needed")
+		cfg.Search = func(ctx context.Context, _, table, column string, values []string) (keys []string, err error) {
+			for _, v := range values {
+				err = sqldb.Each(ctx, db, func(rows *sql.Rows) error {
+					var key string
+					err := rows.Scan(&key)
+					keys = append(keys, key)
+					return err
+				}, dialect(db).Bind(`SELECT id FROM `+table+` WHERE `+column+` = ?`), []byte("sealed "+v))
+			}
+			return keys, err
+		}
+		s, err := sqlstore.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		require.Equal(t, []string{"contacts c1", "signups 1"}, found(t, s, "p1"))
+		all, err := s.FindAll(t.Context(), []datastore.Scope{scopeOf("p1"), scopeOf("p2")})
+		require.NoError(t, err)
+		require.Len(t, all, 4)
+		erased(t, s, "p1")
+		require.Equal(t, []string{"2"}, texts(t, db, `SELECT id FROM signups`))
+	})
+}
+
+// Whoever was merged into whom, however often, is one person.
+func TestMergedPersons(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		exec(t, db, `CREATE TABLE contacts (id INTEGER PRIMARY KEY, person TEXT, email TEXT, merged TEXT)`)
+		exec(t, db, `INSERT INTO contacts VALUES (1, 'p1', 'a', NULL), (2, 'p2', 'a', 'p1'), (3, 'p3', 'a', 'p2'), (4, 'p4', 'a', 'p4'), (5, 'p5', 'a', '')`)
+		people := contacts
+		people.Merged = "merged"
+		s := storeOf(t, db, people)
+		for person, want := range map[string][]string{"p1": {"p2", "p3"}, "p2": {"p1", "p3"}, "p3": {"p1", "p2"}, "p4": nil, "p9": nil} {
+			got, err := s.Aliases(t.Context(), "t1", person)
+			require.NoError(t, err)
+			require.Equal(t, want, got, person)
+		}
+		got, err := s.Aliases(t.Context(), "t2", "p1")
+		require.NoError(t, err)
+		require.Empty(t, got)
+		for i := range 101 {
+			exec(t, db, `INSERT INTO contacts VALUES (?, ?, 'a', 'p1')`, 100+i, fmt.Sprint("m", i))
+		}
+		var many *sqlstore.TooManyError
+		_, err = s.Aliases(t.Context(), "t1", "p1")
+		require.ErrorAs(t, err, &many)
+	})
+}
