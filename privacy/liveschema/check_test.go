@@ -406,7 +406,7 @@ func ExampleCheck() {
 		fmt.Println(err)
 		return
 	}
-	defer db.Close() //nolint:errcheck // nothing was written
+	defer db.Close()
 	db.SetMaxOpenConns(1)
 	if _, err := db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, email TEXT UNIQUE, notes TEXT)`); err != nil {
 		fmt.Println(err)

@@ -175,7 +175,7 @@ func TestAnyProposalIsAValidMap(t *testing.T) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		defer db.Close() //nolint:errcheck // nothing was written
+		defer db.Close()
 		db.SetMaxOpenConns(1)
 		there := rapid.SliceOfNDistinct(rapid.SampledFrom(tables), 1, 6, rapid.ID[string]).Draw(r, "tables")
 		for _, table := range there {
@@ -230,7 +230,7 @@ func ExamplePropose() {
 		fmt.Println(err)
 		return
 	}
-	defer db.Close() //nolint:errcheck // nothing was written
+	defer db.Close()
 	db.SetMaxOpenConns(1)
 	_, err = db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, email TEXT, rank INTEGER);
 		CREATE TABLE notes (id TEXT PRIMARY KEY, contact_id TEXT REFERENCES contacts ON DELETE CASCADE, body TEXT)`)

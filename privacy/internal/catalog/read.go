@@ -67,7 +67,7 @@ func schemasOf(tables []string) (named []string) {
 
 type reader struct {
 	*Schema
-	ctx  context.Context //nolint:containedctx // of one call of Read
+	ctx  context.Context // of one call of Read
 	q    sqldb.Querier
 	byID map[string]*Table // by schema and name
 }
