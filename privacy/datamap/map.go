@@ -72,11 +72,14 @@ type Table struct {
 // over columns that name a row of another table which leads to one, or over a
 // column that holds something by which the person is known.
 type Edge struct {
-	Columns  []string // of this table
-	Table    string   // the table whose row they name; empty: the one column holds a person's id, or an Identity
-	To       []string // columns of that table, as many as Columns; empty means its Key
-	When     []When   // the edge is there only where all of these hold: subject_type is 'Contact'
-	Identity string   // the kind of identity that the one column holds, as Column.Identity of other tables declares it; Table is empty
+	Columns []string // of this table
+	Table   string   // the table whose row they name; empty: the one column holds a person's id, or an Identity
+	To      []string // columns of that table, as many as Columns; empty means its Key
+	When    []When   // the edge is there only where all of these hold: subject_type is 'Contact'
+	// Identity is the kind of identity that the one column holds, as
+	// Column.Identity of other tables declares it; Table is empty. "email" is
+	// compared without regard to case, which no index on the bare column helps.
+	Identity string
 	// Unlink says that the row is about somebody else and only points to the
 	// person: of it the erasure empties Columns (Null), or deletes the row
 	// (Delete), also where the row that they name goes. Empty: the row is the
@@ -91,16 +94,18 @@ type When struct{ Column, Is string }
 // When one of several is erased, their link goes and the record is redacted by
 // the application; when the last one is erased, the table's Erase applies.
 // Where the link table names no tenant column the keys of such records must be
-// unique across tenants.
+// unique across tenants. Rows that lead to such a record go with it, and stay as
+// long as it does. A link table with columns of its own is listed as a table, too.
 type Link struct {
-	Table  string // link table, not listed in Map.Tables
+	Table  string // link table; listed in Map.Tables where it has other columns, too
 	Record string // its column with the (single-column) key of the record
 	Person string // its column with the person id
 	Tenant string // its tenant column; may be empty
 	Owner  string // column of the record with its key owner ("r:<uuid>" or a person); may be empty
 }
 
-// Keep is a named obligation that beats erasure until it ends.
+// Keep is a named obligation that beats erasure until it ends. What would be
+// deleted, and only kept rows lead to (the lines of an invoice), is kept with them.
 type Keep struct {
 	Because string // name of the obligation, such as "DE-HGB-257"
 	// From is the column with the date where the period starts: an integer of

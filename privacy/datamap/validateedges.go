@@ -45,8 +45,6 @@ func (v *validation) reference(e Edge) {
 	switch {
 	case !ok:
 		v.bad("edge %s to table %s, which is not in the map: list it", e.label(), e.Table)
-	case target.Link != nil:
-		v.bad("edge %s to linked table %s, whose records concern several persons: give %s a Link of its own", e.label(), e.Table, v.t.Name)
 	case len(e.Columns) != len(e.Target(target)):
 		v.bad("edge %s to table %s names %d columns for %d: name the columns of its Key (%s), or To", e.label(), e.Table, len(e.Columns), len(e.Target(target)), strings.Join(target.Key, ", "))
 	}
@@ -130,9 +128,6 @@ func (v *validation) link(own bool) {
 	}
 	if len(t.Key) != 1 {
 		v.bad("a joint record needs a single key column")
-	}
-	if _, listed := v.m.Table(t.Link.Table); listed {
-		v.bad("link table %s is listed in Map.Tables, too: leave it to the Link", t.Link.Table)
 	}
 	if t.Link.Record == t.Link.Person {
 		v.bad("Link.Record and Link.Person are one column")

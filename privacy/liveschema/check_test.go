@@ -37,6 +37,9 @@ func differences() []found {
 		{"a personal table that nobody mapped", all, `CREATE TABLE newsletter (mail VARCHAR(40))`, nothing, []string{"alarm unclassified table newsletter"}},
 		{"a column that nobody mapped", all, `ALTER TABLE people ADD COLUMN phone VARCHAR(40)`, nothing, []string{"alarm unclassified column people.phone"}},
 		{"a column of a link", all, `ALTER TABLE attendees ADD COLUMN role VARCHAR(40)`, nothing, []string{"notice unclassified column attendees.role"}},
+		{"a link that is listed for its columns", all, `ALTER TABLE attendees ADD COLUMN role VARCHAR(40)`, func(m *datamap.Map) {
+			m.Tables = append(m.Tables, datamap.Table{Name: "attendees", Key: []string{"meeting", "person"}, Columns: []datamap.Column{{Name: "role"}}})
+		}, nil},
 		{"tables of the library", all, `CREATE TABLE crmguard_x (a INT)`, nothing, nil},
 		{"a view", all, `CREATE VIEW names AS SELECT name FROM people`, nothing, nil},
 		{"a table of another schema", postgres, "CREATE SCHEMA other;\nCREATE TABLE other.mails (a INT)", nothing, []string{"alarm unclassified table other.mails"}},

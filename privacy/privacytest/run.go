@@ -2,7 +2,9 @@
 //
 // It promises that a store which passes [Run] finds, exports, erases and reads
 // back what was planted, again and again, for one person and one tenant at a
-// time. It does not judge speed, nor places that the store does not report.
+// time; and of a datastore.Transactional, that several persons go at once, or
+// nobody, and that a rehearsal leaves nothing behind. It does not judge speed,
+// nor places that the store does not report.
 //
 // Call [Run] from a test of the store; each subtest opens a fresh one. The
 // stores of one run are used by one goroutine. There are no errors: each
@@ -10,6 +12,8 @@
 package privacytest
 
 import (
+	"context"
+	"errors"
 	"testing"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
@@ -30,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) Fixture) {
 	t.Helper()
 	for name, rule := range map[string]func(*testing.T, Fixture){
 		"name": name, "empty": empty, "find": find, "export": export, "erase": erase, "again": again, "tenants": tenants, "people": people, "keeper": keeper,
+		"last step": lastStep, "several": several, "rehearsal": rehearsal,
 	} {
 		t.Run(name, func(t *testing.T) { rule(t, open(t)) })
 	}
@@ -230,5 +235,94 @@ func keeper(t *testing.T, f Fixture) {
 	}
 	if n := missing(gone); n != len(gone) {
 		t.Errorf("Missing named %d rows of %d that are deleted: a kept row that is lost would be certified", n, len(gone))
+	}
+}
+
+func lastStep(t *testing.T, f Fixture) {
+	t.Helper()
+	store, ok := f.Store.(datastore.Transactional)
+	if !ok {
+		return // optional
+	}
+	f.Plant(t, f.Tenants[0], one)
+	rows := f.found(t, f.Tenants[0], one)
+	broken := errors.New("privacytest: the last step failed")
+	scopes := []datastore.Scope{f.scope()}
+	if err := store.EraseIn(t.Context(), scopes, func(context.Context, datastore.Tx, []datastore.Row) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("EraseIn gave %v; the error of the last step must come out", err)
+	}
+	if n := len(f.found(t, f.Tenants[0], one)); n != len(rows) {
+		t.Errorf("%d rows of %d are there after a last step that failed; it takes everything back", n, len(rows))
+	}
+	told := 0
+	err := store.EraseIn(t.Context(), scopes, func(_ context.Context, _ datastore.Tx, found []datastore.Row) error {
+		told = len(found)
+		return nil
+	})
+	if err != nil || told < len(rows) {
+		t.Errorf("EraseIn gave %v and told its last step of %d rows of %d", err, told, len(rows))
+	}
+	if n := f.left(t, rows); n != 0 {
+		t.Errorf("%d rows are left after EraseIn", n)
+	}
+}
+
+func several(t *testing.T, f Fixture) {
+	t.Helper()
+	store, ok := f.Store.(datastore.Transactional)
+	if !ok {
+		return // optional
+	}
+	f.Plant(t, f.Tenants[0], one)
+	f.Plant(t, f.Tenants[0], other)
+	both := []datastore.Scope{f.scope(), {Tenant: f.Tenants[0], Person: other}}
+	rows, err := store.FindAll(t.Context(), both)
+	if err != nil {
+		t.Fatalf("FindAll: %v", err)
+	}
+	for _, scope := range both {
+		n := 0
+		for _, r := range rows {
+			if r.Person == scope.Person {
+				n++
+			}
+		}
+		if single := len(f.found(t, scope.Tenant, scope.Person)); n != single {
+			t.Errorf("FindAll gave %d rows of a person of whom Find gives %d", n, single)
+		}
+	}
+	if err := store.EraseIn(t.Context(), both, nil); err != nil {
+		t.Fatalf("EraseIn of two: %v", err)
+	}
+	rows, err = store.FindAll(t.Context(), both)
+	for _, r := range rows {
+		if !r.Clean {
+			t.Errorf("a row of table %s is left after EraseIn of two", r.Table)
+		}
+	}
+	if err != nil {
+		t.Fatalf("FindAll: %v", err)
+	}
+}
+
+func rehearsal(t *testing.T, f Fixture) {
+	t.Helper()
+	store, ok := f.Store.(datastore.Transactional)
+	if !ok {
+		return // optional
+	}
+	f.Plant(t, f.Tenants[0], one)
+	before := f.found(t, f.Tenants[0], one)
+	if err := store.Rehearse(t.Context(), []datastore.Scope{f.scope()}); err != nil {
+		t.Fatalf("Rehearse: %v", err)
+	}
+	after := f.found(t, f.Tenants[0], one)
+	if len(after) != len(before) {
+		t.Fatalf("%d rows of %d are there after a rehearsal", len(after), len(before))
+	}
+	for i := range after {
+		if after[i] != before[i] {
+			t.Errorf("a rehearsal changed a row of table %s", after[i].Table)
+		}
 	}
 }

@@ -1,20 +1,43 @@
 // Package sqlstore finds, exports, erases and reads back the rows of a data
-// map in a database/sql database: a datastore.Store.
+// map in a database/sql database: a datastore.Store, and Transactional,
+// Numbered, Keeper, People and Flusher besides.
+//
+//	store := must(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))
+//	scope := datastore.Scope{Tenant: "main", Person: person}
+//	must(store.Rehearse(ctx, []datastore.Scope{scope})) // what the schema refuses is said here
+//	rows := must(store.Find(ctx, scope))
+//	check(store.Erase(ctx, scope, rows))
+//	left := must(store.Remaining(ctx, scope, rows)) // 0
 //
 // # Promises
 //
-// One Erase is one transaction, which may be called again; Left looks by the
-// keys found before and by a fresh search; nothing inside the transaction uses
-// another connection. What the map keeps is still there when the transaction
-// commits, or it does not commit. Rows are locked before they are erased, with
-// those that lead to the person, so that nobody moves one to another person
-// meanwhile.
+// Edges of the map are followed from the person to their rows, from those to
+// further ones, until nothing new comes: each table is asked with one statement
+// for each 500 values that lead there, for one person or for many, and a row is
+// found once, however many edges lead to it. Rows of others that only point to
+// the person lose that in the same transaction, before what they point to goes.
+//
+// One Erase is one transaction, which may be called again. Before its end it
+// looks again, and erases what has come meanwhile, also rows that name one which
+// is gone; nothing inside the transaction uses another connection. What the map
+// keeps is still there when the transaction commits, or it does not commit.
+// Remaining looks by the keys found before, by a fresh search, and for rows that
+// name one that is gone. Rows are locked before they are erased, with those that
+// lead to the person, so that nobody moves one to another person meanwhile.
+// Rehearse is the same, with every constraint checked, and taken back.
 //
 // A person or tenant is who the column holds in exactly that spelling, in
 // bytes: 017 is not 17, nor P1 p1, whatever the type, the collation or SQLite's
 // affinity take for equal. Numbers and UUIDs are compared as such, where the id
-// is written as the database writes it; an id that no value of the type is
-// written as names nobody.
+// is written as the database writes it; bytes that are no text are written as \x
+// and lower-case hexadecimal; an id that no value of the type is written as names
+// nobody. Of identities e-mail addresses alone are compared without regard to
+// case; one that another person has too leads nowhere, see [SharedIdentityError].
+//
+// Rows that stay get what the map says of each column, or of each member of a
+// JSON document, whose other members keep their bytes. A code of Pseudonymise is
+// 32 hexadecimal digits, of which the last eight tell it from any other text;
+// the code of a {row} is the first 16 of SHA-256 over table, column and key.
 //
 // Tables that could only seem to be erased from are refused by Open: views,
 // rows hidden by row level security, WITH SYSTEM VERSIONING, engines without
@@ -22,12 +45,14 @@
 //
 // # Not promised
 //
-// It does not search free text, does not know replicas, server logs or
+// It does not search free text but where the map says Scrub, does not know replicas, server logs or
 // backups, and erases only what the map declares: run liveschema.Check in a test
 // of the application, so that a new column cannot be forgotten.
 //
 // Edges between tables go by the columns' own comparison, as foreign keys do;
-// where types or collations differ, by bytes. Types of columns and foreign keys
+// where types or collations differ, by bytes. Identities are compared without an
+// index of the bare column. Rows that the application has found in sealed columns
+// are those of a moment before the transaction. Types of columns and foreign keys
 // are those at Open. Triggers are not read: one that deletes rows which stay is
 // noticed in the transaction, one that empties their columns, or copies what
 // goes, is not. On MariaDB and MySQL foreign keys of other databases of the
@@ -51,9 +76,14 @@
 // fs.ErrPermission (a right is missing, see [Grants]). Permanent, from Open:
 // privacy.ErrSchema (call Install), an error that wraps datamap.ErrMap (the map
 // names what is not there, or cannot be erased from), a [*CascadeError] (ErrMap
-// too: the schema deletes what the map keeps). Permanent, from Erase, nothing
-// erased: a [*LostError] (a cascade or a trigger took what was to stay, or what
-// is about others), a [*KeyError] (ErrMap too: the map names no unique key).
+// too: the schema deletes what the map keeps). Permanent, from Erase and Rehearse,
+// nothing erased: a [*LostError] (a cascade or a trigger took what was to stay, or
+// what is about others), a [*RemainingError] (a trigger writes again what goes), a
+// [*KeyError] (ErrMap too: the map names no unique key), a [*ValueError] (a value
+// cannot become what the map says), a [*DatabaseError] that names the constraint.
+// Permanent, from Rehearse: a [*DeferredError] (ErrMap too). Permanent, from
+// whatever looks for the person: a [*SharedIdentityError], a [*TooManyError].
+// Permanent, from Advance: a [*NumberError] (ErrMap too: numbers are given again).
 //
 // # Databases
 //

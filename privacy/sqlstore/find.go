@@ -9,6 +9,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
@@ -31,8 +32,9 @@ type finding struct {
 	seekers  []seeker
 	prepared *prepared
 	pools    map[string]*pool
-	asked    map[*way]int     // how many values of its source a way has asked for
-	looked   map[*entity]bool // for what the application has searched
+	asked    map[*way]int        // how many values of its source a way has asked for
+	looked   map[*entity]bool    // for what the application has searched
+	kept     map[string]*located // kept rows, by whose they are and what names them
 	found    []*located
 	seen     map[string]*located
 }
@@ -91,7 +93,7 @@ func (s *Store) find(ctx context.Context, q sqldb.Querier, seekers []seeker, p *
 }
 
 func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, seekers []seeker, group []int, p *prepared, gone []*located) ([]*located, error) {
-	f := &finding{s: s, q: q, tenant: tenant, prepared: p, pools: map[string]*pool{}, asked: map[*way]int{}, looked: map[*entity]bool{}, seen: map[string]*located{}}
+	f := &finding{s: s, q: q, tenant: tenant, prepared: p, pools: map[string]*pool{}, asked: map[*way]int{}, looked: map[*entity]bool{}, kept: map[string]*located{}, seen: map[string]*located{}}
 	for i, at := range group {
 		k := seekers[at]
 		f.seekers = append(f.seekers, k)
@@ -140,9 +142,42 @@ func (f *finding) gives(l *located, scope int, orphan bool) error {
 		if err != nil {
 			return dbError("find", l.e.Name, err)
 		}
-		if ok {
-			f.give(o.source, given{parts, textsOf(parts), scope, orphan})
+		if !ok {
+			continue
 		}
+		f.give(o.source, given{parts, textsOf(parts), scope, orphan})
+		if l.held && !orphan {
+			f.kept[fmt.Sprint(scope, " ", o.source, " ", textsOf(parts))] = l
+		}
+	}
+	return nil
+}
+
+// keptWith keeps a row that would go, and that only kept rows lead to, as long as
+// them: the lines of an invoice.
+func (f *finding) keptWith(l *located) error {
+	if l.stays() || l.e.Keep != nil || len(f.kept) == 0 {
+		return nil
+	}
+	var by *located
+	for i := range l.e.ways {
+		w := &l.e.ways[i]
+		scopes, err := f.over(l, w)
+		if err != nil {
+			return dbError("find", l.e.Name, err)
+		}
+		if !slices.Contains(scopes, l.scope) {
+			continue
+		}
+		parts, _, _ := l.tuple(f.s, w.Columns) // over has read it
+		if by = f.kept[fmt.Sprint(l.scope, " ", w.source, " ", textsOf(parts))]; by == nil {
+			return nil
+		}
+	}
+	if by != nil {
+		l.actions = map[string]datamap.Action{}
+		l.held, l.until, l.because = true, by.until, by.because
+		l.row.Class, l.row.Until, l.row.Because, l.row.Clean = datastore.Kept, by.until, by.because, true
 	}
 	return nil
 }
@@ -315,6 +350,9 @@ func (f *finding) own(ctx context.Context, l *located) (fresh bool, err error) {
 		}
 		if err := f.s.judge(ctx, &one, f.seekers[scope].Scope, f.prepared); err != nil {
 			return false, dbError("find", l.e.Name, err)
+		}
+		if err := f.keptWith(&one); err != nil {
+			return false, err
 		}
 		f.seen[id], f.found, fresh = &one, append(f.found, &one), true
 		if one.others {

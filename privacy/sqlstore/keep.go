@@ -130,7 +130,7 @@ func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, seekers []seeker, fo
 	}
 	stay, seen := map[place][]*located{}, map[string]bool{}
 	for _, l := range found {
-		if l.cut != nil && !l.stays() {
+		if !l.stays() { // also of a joint record whose persons went one by one
 			seen[l.id()] = true
 		}
 	}

@@ -23,6 +23,9 @@ type located struct {
 	cut     *way // the row is not the person's: over it, it points to one
 	over    bool // it points to a row that goes
 	asked   int  // 1 and the scope for which alone it was asked for
+	held    bool // by an obligation, until and because of what stands here
+	until   time.Time
+	because string
 	hidden  bool // listed as the person's own, too
 }
 
@@ -139,6 +142,7 @@ func (l *located) fate(now time.Time) {
 	if t.Erase == datamap.Delete && !held {
 		return
 	}
+	l.held, l.until, l.because = held, until, because
 	l.actions = t.Stays()
 	kept, shredded, named := false, false, false
 	for where, action := range l.actions {

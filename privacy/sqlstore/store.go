@@ -44,9 +44,18 @@ type Config struct {
 	// identity in a sealed column.
 	Open func(ctx context.Context, tenant, person, table, column, row string, sealed []byte) (any, error)
 	// Search answers the keys of the rows whose sealed column holds one of the
-	// values, as Row.Key writes them, each opened and compared:
-	// encryption's Vault.FindRows finds them by blind indexes and says which it has
-	// confirmed. Required where an identity edge is a sealed column.
+	// values, as Row.Key writes them, each opened and compared. Required where an
+	// identity edge is a sealed column. Over blind indexes of package encryption:
+	//
+	//	known := map[string][]string{table + "." + column + "_idx": values}
+	//	for row, err := range vault.FindRows(ctx, db, tenant, known) {
+	//		if err != nil {
+	//			return nil, err
+	//		}
+	//		if row.Confirmed {
+	//			keys = append(keys, row.Key)
+	//		}
+	//	}
 	Search func(ctx context.Context, tenant, table, column string, values []string) (keys []string, err error)
 	// LeaveShared leaves alone what can only be found by an identity that another
 	// person holds too, such as a shared mailbox. False refuses such an erasure with
@@ -310,15 +319,16 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 	if err != nil {
 		return 0, err
 	}
-	left := map[string]bool{}
+	left, judged := map[string]bool{}, map[string]bool{}
 	for _, l := range fresh {
+		judged[l.id()] = true
 		if l.covers(scope) && !l.row.Clean {
 			left[l.id()] = true
 		}
 	}
 	for _, row := range found {
 		l := there[row.Table+"\x00"+row.Key]
-		if l == nil || row.Others || left[l.id()] {
+		if l == nil || row.Others || judged[l.id()] {
 			continue
 		}
 		if err := s.judge(ctx, l, scope, p); err != nil {
