@@ -210,7 +210,7 @@ func TestATenantIsNamedWhereAPersonIsFound(t *testing.T) {
 	m := crm()
 	m.Tenant = ""
 	var said []string
-	for _, err := range m.Validate().(interface{ Unwrap() []error }).Unwrap() { //nolint:errorlint // every one of them
+	for _, err := range m.Validate().(interface{ Unwrap() []error }).Unwrap() {
 		require.ErrorContains(t, err, "no tenant column, and the map names no tenant")
 		said = append(said, strings.Fields(err.Error())[6])
 	}

@@ -88,11 +88,10 @@ func (m *Map) Gaps() []Gap {
 	var gaps []Gap
 	for _, t := range m.Tables {
 		for _, c := range t.Columns {
-			switch {
-			case c.Category == Unclassified:
+			if c.Category == Unclassified {
 				gaps = append(gaps, Gap{t.Name, c.Where(), "category"})
-				continue
-			case c.Category == "":
+			}
+			if c.Category == Unclassified || c.Category == "" {
 				continue
 			}
 			if c.Purpose == "" {

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 	_ "modernc.org/sqlite"
 
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -304,7 +303,7 @@ func fresh(t *testing.T, d testdb.Database) *sql.DB {
 
 func TestTheStrangersMapFits(t *testing.T) {
 	stranger.Each(t, func(t *testing.T, w *stranger.World) {
-		findings, err := liveschema.Check(t.Context(), w.DB.SQL, w.Map())
+		findings, err := liveschema.Check(t.Context(), w.SQL, w.Map())
 		require.NoError(t, err)
 		require.NoError(t, findings.Err())
 		require.Contains(t, said(findings), "notice undeclared edge portal_orders.account_id")
@@ -314,7 +313,7 @@ func TestTheStrangersMapFits(t *testing.T) {
 // The invoices of the stranger go with their contact, whatever the map says.
 func TestTheStrangersCascadeIsAnAlarm(t *testing.T) {
 	stranger.Each(t, func(t *testing.T, w *stranger.World) {
-		findings, err := liveschema.Check(t.Context(), w.DB.SQL, w.Map())
+		findings, err := liveschema.Check(t.Context(), w.SQL, w.Map())
 		require.NoError(t, err)
 		require.Equal(t, []string{"alarm cascade into kept " + w.Table("invoices") + ".contact_id"}, said(findings.Alarms()))
 		require.ErrorIs(t, findings.Err(), liveschema.ErrUnfit)
@@ -323,7 +322,7 @@ func TestTheStrangersCascadeIsAnAlarm(t *testing.T) {
 
 func TestTheStrangersTriggerIsSaid(t *testing.T) {
 	stranger.Each(t, func(t *testing.T, w *stranger.World) {
-		findings, err := liveschema.Check(t.Context(), w.DB.SQL, w.Map())
+		findings, err := liveschema.Check(t.Context(), w.SQL, w.Map())
 		require.NoError(t, err)
 		require.NoError(t, findings.Err())
 		require.Contains(t, said(findings), "notice trigger contacts")

@@ -42,9 +42,9 @@ func decided(m *datamap.Map) *datamap.Map {
 // has decided; until then it erases nothing.
 func TestWhatIsProposedForTheStranger(t *testing.T) {
 	stranger.Each(t, func(t *testing.T, w *stranger.World) {
-		source, err := liveschema.Propose(t.Context(), w.DB.SQL)
+		source, err := liveschema.Propose(t.Context(), w.SQL)
 		require.NoError(t, err)
-		golden := filepath.Join("testdata", "stranger-"+strings.TrimSuffix(strings.TrimSuffix(string(w.DB.Name), "-c"), "-icu")+".go.txt")
+		golden := filepath.Join("testdata", "stranger-"+strings.TrimSuffix(strings.TrimSuffix(string(w.Name), "-c"), "-icu")+".go.txt")
 		if *update {
 			require.NoError(t, os.WriteFile(golden, []byte(source), 0o600))
 		}
@@ -54,14 +54,14 @@ func TestWhatIsProposedForTheStranger(t *testing.T) {
 
 		m := compiled(t, source)
 		require.NoError(t, m.Validate())
-		findings, err := liveschema.Check(t.Context(), w.DB.SQL, m)
+		findings, err := liveschema.Check(t.Context(), w.SQL, m)
 		require.NoError(t, err)
 		require.Error(t, findings.Err())
 		for _, f := range findings.Alarms() {
 			require.Equal(t, liveschema.NoCategory, f.Kind, f)
 		}
 		require.NoError(t, decided(m).Validate())
-		findings, err = liveschema.Check(t.Context(), w.DB.SQL, m)
+		findings, err = liveschema.Check(t.Context(), w.SQL, m)
 		require.NoError(t, err)
 		require.NoError(t, findings.Err())
 		require.Empty(t, m.Gaps())
