@@ -178,11 +178,11 @@ func (v *validation) dead() string {
 
 // label is the edge as errors name it.
 func (e Edge) label() string {
-	text := "(" + strings.Join(e.Columns, ", ") + ")"
+	parts := []string{"(" + strings.Join(e.Columns, ", ") + ")"}
 	for _, w := range e.When {
-		text += fmt.Sprintf(" where %s is %q", w.Column, w.Is)
+		parts = append(parts, fmt.Sprintf("where %s is %q", w.Column, w.Is))
 	}
-	return text
+	return strings.Join(parts, " ")
 }
 
 func sameEdge(a, b Edge) bool {
