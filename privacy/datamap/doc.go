@@ -21,7 +21,13 @@
 //
 // # Does not promise
 //
-// That the map is complete: compare it with the live schema.
+// That the map is complete: liveschema.Check compares it with the live schema,
+// and liveschema.Propose writes a first one. What nobody has stated yet (a
+// category, a purpose, a legal basis) is no error but in [Map.Gaps].
+//
+// # First call
+//
+// [Map.Validate], in a test of the application.
 //
 // # Concurrency
 //

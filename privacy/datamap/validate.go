@@ -141,10 +141,10 @@ func (v *validation) columns() {
 		if slices.Contains(t.Key, c.Name) && c.Personal() && !t.IsPerson(c.Name) {
 			v.bad("key column %s is personal data, and keys stand in plans and in the ledger: name another unique key, a random id or a number", c.Name)
 		}
-		if c.Purpose != "" && !slices.Contains(purposes[:], c.Purpose) {
+		if c.Purpose != "" && !slices.Contains(Purposes(), c.Purpose) {
 			v.bad("column %s: purpose %q is none of datamap.Purposes, such as dpv:CustomerRelationshipManagement", c.Where(), c.Purpose)
 		}
-		if c.Basis != "" && !slices.Contains(bases[:], c.Basis) {
+		if c.Basis != "" && !slices.Contains(Bases(), c.Basis) {
 			v.bad("column %s: basis %q is none of datamap.Bases, such as dpv:Contract", c.Where(), c.Basis)
 		}
 		v.identity(c)

@@ -129,9 +129,6 @@ func (v *validation) link(own bool) {
 	if len(t.Key) != 1 {
 		v.bad("a joint record needs a single key column")
 	}
-	if _, listed := v.m.Table(t.Link.Table); listed {
-		v.bad("link table %s is listed in Map.Tables, too: leave it to the Link", t.Link.Table)
-	}
 	if t.Link.Record == t.Link.Person {
 		v.bad("Link.Record and Link.Person are one column")
 	}
@@ -181,11 +178,11 @@ func (v *validation) dead() string {
 
 // label is the edge as errors name it.
 func (e Edge) label() string {
-	text := "(" + strings.Join(e.Columns, ", ") + ")"
+	parts := []string{"(" + strings.Join(e.Columns, ", ") + ")"}
 	for _, w := range e.When {
-		text += fmt.Sprintf(" where %s is %q", w.Column, w.Is)
+		parts = append(parts, fmt.Sprintf("where %s is %q", w.Column, w.Is))
 	}
-	return text
+	return strings.Join(parts, " ")
 }
 
 func sameEdge(a, b Edge) bool {

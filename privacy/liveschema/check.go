@@ -88,14 +88,11 @@ func (c *checking) present() {
 		}
 		c.columns(t.Name, live, classified(c.m, t), Alarm)
 		if l := t.Link; l != nil {
-			if live := c.s.Table(l.Table); live == nil {
+			live := c.s.Table(l.Table)
+			if live == nil {
 				c.found(MissingTable, Alarm, l.Table, "", "link of "+t.Name)
-			} else {
-				names := []string{l.Record, l.Person}
-				if l.Tenant != "" {
-					names = append(names, l.Tenant)
-				}
-				c.columns(l.Table, live, names, Notice) // what else it holds goes with the link
+			} else if _, listed := c.tables[live]; !listed {
+				c.columns(l.Table, live, linking(l), Notice) // what else it holds goes with the link, and is in no export
 			}
 		}
 	}
@@ -121,6 +118,15 @@ func (c *checking) columns(table string, live *catalog.Table, names []string, un
 	}
 }
 
+// linking lists the columns of a link table that link.
+func linking(l *datamap.Link) []string {
+	names := []string{l.Record, l.Person}
+	if l.Tenant != "" {
+		names = append(names, l.Tenant)
+	}
+	return names
+}
+
 // classified lists the columns of a table that the map speaks of.
 func classified(m *datamap.Map, t datamap.Table) []string {
 	names := slices.Clone(t.Key)
@@ -131,6 +137,9 @@ func classified(m *datamap.Map, t datamap.Table) []string {
 		}
 	}
 	for _, other := range m.Tables {
+		if other.Link != nil && other.Link.Table == t.Name {
+			names = append(names, linking(other.Link)...)
+		}
 		for _, e := range other.Edges {
 			if e.Table == t.Name {
 				names = append(names, e.To...)

@@ -55,9 +55,9 @@ func newDraft(s *catalog.Schema) *draft {
 		t.Name, t.Key = live.Path(), keyOf(live)
 		for _, column := range live.Columns {
 			switch {
-			case isOne(column.Name, tenantWords[:]) && t.Tenant == "":
+			case isOne(column.Name, tenantWords()) && t.Tenant == "":
 				t.Tenant, d.tenanted = column.Name, true
-			case isOne(column.Name, createdWords[:]) && dated(column) && t.Created == "":
+			case isOne(column.Name, createdWords()) && dated(column) && t.Created == "":
 				t.Created = column.Name
 			}
 		}
@@ -99,9 +99,9 @@ func (d *draft) people() {
 	for _, t := range d.tables {
 		switch {
 		case len(t.Key) != 1:
-		case tableIs(t.Name, peopleWords[:]):
+		case tableIs(t.Name, peopleWords()):
 			person(t)
-		case tableIs(t.Name, staffWords[:]):
+		case tableIs(t.Name, staffWords()):
 			t.say("people of your own: name Person: %q where this map erases them, too", t.Key[0])
 		}
 	}
@@ -109,7 +109,7 @@ func (d *draft) people() {
 		has := func(kind string) bool {
 			return slices.ContainsFunc(t.live.Columns, func(c catalog.Column) bool { return category(t.Name, c) == kind })
 		}
-		if !t.owned && len(t.Key) == 1 && has("contact.email") && has("contact.name") && !tableIs(t.Name, staffWords[:]) && len(d.references(t)) == 0 {
+		if !t.owned && len(t.Key) == 1 && has("contact.email") && has("contact.name") && !tableIs(t.Name, staffWords()) && len(d.references(t)) == 0 {
 			person(t)
 			t.say("its rows look like persons: take Person away where they are none")
 		}
@@ -164,7 +164,7 @@ func (d *draft) edge(t *draftTable, r reference, person bool, owns map[*draftTab
 	if !r.declared {
 		says = "decide: no foreign key says so"
 	}
-	if person && r.to == t && isOne(r.columns[0], mergedWords[:]) && t.Merged == "" {
+	if person && r.to == t && isOne(r.columns[0], mergedWords()) && t.Merged == "" {
 		t.Merged = r.columns[0]
 		return
 	}
@@ -202,7 +202,7 @@ func (d *draft) points(t *draftTable, r reference) bool {
 	if r.to == t || t.Person != "" && t.Person == first1(t.Key) {
 		return true
 	}
-	return r.rule != catalog.Cascade && speaksOf(strings.Join(r.columns, "_"), pointingWords[:])
+	return r.rule != catalog.Cascade && speaksOf(strings.Join(r.columns, "_"), pointingWords())
 }
 
 func first1(names []string) string {
@@ -227,7 +227,7 @@ func (d *draft) references(t *draftTable) (out []reference) {
 		}
 		for _, to := range d.tables {
 			key := first1(to.Key)
-			if to == t || key == "" || !tableIs(to.Name, peopleWords[:]) || strings.Join(words(column.Name), "_") != singular(to.Name)+"_"+strings.ToLower(key) {
+			if to == t || key == "" || !tableIs(to.Name, peopleWords()) || strings.Join(words(column.Name), "_") != singular(to.Name)+"_"+strings.ToLower(key) {
 				continue
 			}
 			if other := d.column(to, key); other.Class == column.Class {

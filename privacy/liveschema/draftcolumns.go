@@ -25,7 +25,7 @@ func (d *draft) identities() {
 		})
 	})
 	for _, t := range d.tables {
-		if t.owned || !declared || len(t.Key) == 0 || tableIs(t.Name, staffWords[:]) || d.tenanted && t.Tenant == "" {
+		if t.owned || !declared || len(t.Key) == 0 || tableIs(t.Name, staffWords()) || d.tenanted && t.Tenant == "" {
 			continue
 		}
 		for _, column := range t.live.Columns {
@@ -107,7 +107,7 @@ func (t *draftTable) listColumns(d *draft) {
 		}
 		t.Columns = append(t.Columns, t.list(live, foreign[live.Name]))
 	}
-	if t.owned && tableIs(t.Name, keptWords[:]) {
+	if t.owned && tableIs(t.Name, keptWords()) {
 		t.say(`a law may keep such rows: Keep: &datamap.Keep{Because: "DE-HGB-257", From: "…", Years: 10}, and what stays`)
 	}
 	for _, f := range d.s.Foreign {

@@ -9,44 +9,73 @@ import (
 	"github.com/crmguard/crmguard/privacy/internal/catalog"
 )
 
-// guesses are categories by the words of a column's name, in English, German and
-// Chinese; the first that fits counts.
-var guesses = [...]struct {
+// guess is a category with the words that say so.
+type guess struct {
 	category string
 	words    []string
-}{
-	{"account.secret", []string{"password", "passwd", "pwd", "passwort", "kennwort", "token", "secret", "salt", "otp", "密码"}},
-	{"device.ip", []string{"ip", "ipaddress", "inet", "useragent"}},
-	{"contact.email", []string{"email", "emails", "mail", "mails", "mailing", "emailaddress", "emailadresse", "newsletter", "邮箱", "电子邮件", "邮件"}},
-	{"contact.phone", []string{"phone", "telephone", "tel", "mobile", "cell", "cellphone", "fax", "telefon", "handy", "telefonnummer", "电话", "手机"}},
-	{"contact.birthday", []string{"birthday", "birthdate", "birth", "dob", "born", "geburtsdatum", "geburtstag", "geboren", "生日", "出生"}},
-	{"finance.account", []string{"iban", "bic", "swift", "creditcard", "cardnumber", "kontonummer", "konto", "银行", "卡号"}},
-	{"identity.number", []string{"ssn", "passport", "taxid", "nationalid", "ausweis", "steuernummer", "svnr", "身份证", "护照"}},
-	{"finance.income", []string{"income", "salary", "wage", "gehalt", "einkommen", "收入", "工资"}},
-	{"contact.address", []string{"address", "addr", "street", "city", "town", "zip", "zipcode", "postcode", "postal", "adresse", "anschrift", "strasse", "straße", "plz", "ort", "wohnort", "地址", "街道", "城市", "邮编"}},
-	{"location", []string{"latitude", "longitude", "lat", "lng", "lon", "geo", "位置"}},
-	{"contact.gender", []string{"gender", "sex", "salutation", "geschlecht", "anrede", "性别", "称呼"}},
-	{"account.login", []string{"login", "username", "nick", "nickname", "benutzername", "wechat", "linkedin", "twitter", "skype", "微信", "用户名"}},
-	{"contact.photo", []string{"photo", "avatar", "picture", "portrait", "bild", "foto", "头像", "照片"}},
-	{"contact.job", []string{"job", "jobtitle", "position", "occupation", "beruf", "职位", "职业"}},
-	{"contact.name", []string{"name", "names", "firstname", "lastname", "surname", "fullname", "displayname", "vorname", "nachname", "familienname", "姓名", "名字", "姓"}},
-	{"text", []string{"note", "notes", "comment", "comments", "remark", "remarks", "body", "bio", "description", "summary", "text", "message", "content", "reminder", "notiz", "notizen", "bemerkung", "beschreibung", "kommentar", "备注", "内容", "描述"}},
 }
 
-var (
-	peopleWords = [...]string{
+// guesses are categories by the words of a column's name, in English, German and
+// Chinese; the first that fits counts.
+func guesses() []guess {
+	return []guess{
+		{"account.secret", []string{"password", "passwd", "pwd", "passwort", "kennwort", "token", "secret", "salt", "otp", "密码"}},
+		{"device.ip", []string{"ip", "ipaddress", "inet", "useragent"}},
+		{"contact.email", mailWords()},
+		{"contact.phone", []string{"phone", "telephone", "tel", "mobile", "cell", "cellphone", "fax", "telefon", "handy", "telefonnummer", "电话", "手机"}},
+		{"contact.birthday", []string{"birthday", "birthdate", "birth", "dob", "born", "geburtsdatum", "geburtstag", "geboren", "生日", "出生"}},
+		{"finance.account", []string{"iban", "bic", "swift", "creditcard", "cardnumber", "kontonummer", "konto", "银行", "卡号"}},
+		{"identity.number", []string{"ssn", "passport", "taxid", "nationalid", "ausweis", "steuernummer", "svnr", "身份证", "护照"}},
+		{"finance.income", []string{"income", "salary", "wage", "gehalt", "einkommen", "收入", "工资"}},
+		{"contact.address", []string{"address", "addr", "street", "city", "town", "zip", "zipcode", "postcode", "postal", "adresse", "anschrift", "strasse", "straße", "plz", "ort", "wohnort", "地址", "街道", "城市", "邮编"}},
+		{"location", []string{"latitude", "longitude", "lat", "lng", "lon", "geo", "位置"}},
+		{"contact.gender", []string{"gender", "sex", "salutation", "geschlecht", "anrede", "性别", "称呼"}},
+		{"account.login", []string{"login", "username", "nick", "nickname", "benutzername", "wechat", "linkedin", "twitter", "skype", "微信", "用户名"}},
+		{"contact.photo", []string{"photo", "avatar", "picture", "portrait", "bild", "foto", "头像", "照片"}},
+		{"contact.job", []string{"job", "jobtitle", "position", "occupation", "beruf", "职位", "职业"}},
+		{"contact.name", []string{"name", "names", "firstname", "lastname", "surname", "fullname", "displayname", "vorname", "nachname", "familienname", "姓名", "名字", "姓"}},
+		{"text", []string{"note", "notes", "comment", "comments", "remark", "remarks", "body", "bio", "description", "summary", "text", "message", "content", "reminder", "notiz", "notizen", "bemerkung", "beschreibung", "kommentar", "备注", "内容", "描述"}},
+	}
+}
+
+// Words of tables and columns that say what they are.
+
+func peopleWords() []string {
+	return []string{
 		"contact", "person", "customer", "client", "lead", "patient", "member", "subscriber", "applicant", "candidate", "individual", "guest", "student", "donor", "prospect",
 		"kontakt", "kunde", "interessent", "mitglied", "客户", "联系人", "会员", "顾客",
 	}
-	staffWords    = [...]string{"user", "employee", "staff", "agent", "admin", "operator", "benutzer", "mitarbeiter", "用户", "员工"}
-	tenantWords   = [...]string{"tenant", "tenantid", "org", "orgid", "organizationid", "organisationid", "workspace", "workspaceid", "mandant", "mandantid", "租户"}
-	createdWords  = [...]string{"created", "createdat", "createdon", "creationtime", "creationdate", "insertedat", "dateentered", "datecreated", "ctime", "erstellt", "erstelltam", "angelegt", "angelegtam", "创建时间"}
-	pointingWords = [...]string{
+}
+
+func staffWords() []string {
+	return []string{"user", "employee", "staff", "agent", "admin", "operator", "benutzer", "mitarbeiter", "用户", "员工"}
+}
+
+func tenantWords() []string {
+	return []string{"tenant", "tenantid", "org", "orgid", "organizationid", "organisationid", "workspace", "workspaceid", "mandant", "mandantid", "租户"}
+}
+
+func createdWords() []string {
+	return []string{"created", "createdat", "createdon", "creationtime", "creationdate", "insertedat", "dateentered", "datecreated", "ctime", "erstellt", "erstelltam", "angelegt", "angelegtam", "创建时间"}
+}
+
+func pointingWords() []string {
+	return []string{
 		"by", "owner", "author", "assigned", "assignee", "mentioned", "mentions", "reports", "manager", "supervisor", "boss", "approver", "creator", "editor", "referrer", "referred", "parent", "sponsor", "besitzer", "vorgesetzter", "负责人",
 	}
-	mergedWords = [...]string{"mergedinto", "mergedintoid", "mergedto", "mergedtoid", "duplicateof", "duplicateofid", "survivor", "survivorid", "masterid"}
-	keptWords   = [...]string{"invoice", "bill", "receipt", "order", "payment", "contract", "rechnung", "beleg", "vertrag", "auftrag", "发票", "合同", "订单"}
-)
+}
+
+func mergedWords() []string {
+	return []string{"mergedinto", "mergedintoid", "mergedto", "mergedtoid", "duplicateof", "duplicateofid", "survivor", "survivorid", "masterid"}
+}
+
+func keptWords() []string {
+	return []string{"invoice", "bill", "receipt", "order", "payment", "contract", "rechnung", "beleg", "vertrag", "auftrag", "发票", "合同", "订单"}
+}
+
+func mailWords() []string {
+	return []string{"email", "emails", "mail", "mails", "mailing", "emailaddress", "emailadresse", "newsletter", "邮箱", "电子邮件", "邮件"}
+}
 
 // words parts a name: first_name, firstName and "first name" are first and name.
 func words(name string) (out []string) {
@@ -120,10 +149,10 @@ func category(table string, column catalog.Column) string {
 	if column.Type == "inet" || column.Type == "inet4" || column.Type == "inet6" {
 		return "device.ip"
 	}
-	for _, g := range guesses {
+	for _, g := range guesses() {
 		if speaksOf(column.Name, g.words) {
-			if g.category == "contact.address" && speaksOf(table, guesses[2].words) {
-				return guesses[2].category // the address of an e-mail
+			if g.category == "contact.address" && speaksOf(table, mailWords()) {
+				return "contact.email" // the address of an e-mail
 			}
 			return g.category
 		}

@@ -56,11 +56,11 @@ func Map() *datamap.Map {
 		b.WriteString("// decide: " + text + "\n")
 	}
 	for _, name := range d.unnamed {
-		b.WriteString(fmt.Sprintf("// decide: table %q, or one of its columns, has a name that no map can hold: rename it\n", name))
+		fmt.Fprintf(&b, "// decide: table %q, or one of its columns, has a name that no map can hold: rename it\n", name)
 	}
 	b.WriteString("return &datamap.Map{")
 	if d.tenant != "" {
-		b.WriteString(fmt.Sprintf("Tenant: %q, ", d.tenant))
+		fmt.Fprintf(&b, "Tenant: %q, ", d.tenant)
 	}
 	b.WriteString("Tables: []datamap.Table{\n")
 	for _, t := range d.tables {

@@ -42,9 +42,9 @@ func decided(m *datamap.Map) *datamap.Map {
 // has decided; until then it erases nothing.
 func TestWhatIsProposedForTheStranger(t *testing.T) {
 	stranger.Each(t, func(t *testing.T, w *stranger.World) {
-		source, err := liveschema.Propose(t.Context(), w.DB.SQL)
+		source, err := liveschema.Propose(t.Context(), w.SQL)
 		require.NoError(t, err)
-		golden := filepath.Join("testdata", "stranger-"+strings.TrimSuffix(strings.TrimSuffix(string(w.DB.Name), "-c"), "-icu")+".go.txt")
+		golden := filepath.Join("testdata", "stranger-"+strings.TrimSuffix(strings.TrimSuffix(string(w.Name), "-c"), "-icu")+".go.txt")
 		if *update {
 			require.NoError(t, os.WriteFile(golden, []byte(source), 0o600))
 		}
@@ -54,14 +54,14 @@ func TestWhatIsProposedForTheStranger(t *testing.T) {
 
 		m := compiled(t, source)
 		require.NoError(t, m.Validate())
-		findings, err := liveschema.Check(t.Context(), w.DB.SQL, m)
+		findings, err := liveschema.Check(t.Context(), w.SQL, m)
 		require.NoError(t, err)
 		require.Error(t, findings.Err())
 		for _, f := range findings.Alarms() {
 			require.Equal(t, liveschema.NoCategory, f.Kind, f)
 		}
 		require.NoError(t, decided(m).Validate())
-		findings, err = liveschema.Check(t.Context(), w.DB.SQL, m)
+		findings, err = liveschema.Check(t.Context(), w.SQL, m)
 		require.NoError(t, err)
 		require.NoError(t, findings.Err())
 		require.Empty(t, m.Gaps())
@@ -175,7 +175,7 @@ func TestAnyProposalIsAValidMap(t *testing.T) {
 		if err != nil {
 			r.Fatal(err)
 		}
-		defer db.Close() //nolint:errcheck // nothing was written
+		defer db.Close()
 		db.SetMaxOpenConns(1)
 		there := rapid.SliceOfNDistinct(rapid.SampledFrom(tables), 1, 6, rapid.ID[string]).Draw(r, "tables")
 		for _, table := range there {
@@ -230,7 +230,7 @@ func ExamplePropose() {
 		fmt.Println(err)
 		return
 	}
-	defer db.Close() //nolint:errcheck // nothing was written
+	defer db.Close()
 	db.SetMaxOpenConns(1)
 	_, err = db.ExecContext(ctx, `CREATE TABLE contacts (id TEXT PRIMARY KEY, email TEXT, rank INTEGER);
 		CREATE TABLE notes (id TEXT PRIMARY KEY, contact_id TEXT REFERENCES contacts ON DELETE CASCADE, body TEXT)`)

@@ -18,7 +18,7 @@ func (r *reader) mysql(more []string) error {
 		FROM information_schema.TABLES t LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
 		WHERE t.TABLE_SCHEMA IN `+schemas+` AND t.TABLE_TYPE IN ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW')`, args,
 		[]any{&schema, &table, &inUse, &kind, &atomic}, func() {
-			if t, _ := r.table(schema, table); t != nil {
+			if t := r.table(schema, table); t != nil {
 				t.Default, t.Atomic = inUse, atomic
 				t.Form = map[string]Form{"BASE TABLE": Plain, "SYSTEM VERSIONED": Versioned, "VIEW": View}[kind]
 			}

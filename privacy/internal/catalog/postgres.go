@@ -17,7 +17,7 @@ func (r *reader) postgres([]string) error {
 	var visible, hides bool
 	err := r.each(`SELECT n.nspname, c.relname, pg_table_is_visible(c.oid), c.relkind::text, row_security_active(c.oid)`+relations+` WHERE`+ofThem, nil,
 		[]any{&schema, &table, &visible, &kind, &hides}, func() {
-			if t, _ := r.table(schema, table); t != nil {
+			if t := r.table(schema, table); t != nil {
 				t.Default, t.Hides = visible, hides
 				t.Form = map[string]Form{"r": Plain, "p": Plain, "m": Copy, "f": Elsewhere, "v": View}[kind]
 			}

@@ -67,7 +67,7 @@ func schemasOf(tables []string) (named []string) {
 
 type reader struct {
 	*Schema
-	ctx  context.Context //nolint:containedctx // of one call of Read
+	ctx  context.Context // of one call of Read
 	q    sqldb.Querier
 	byID map[string]*Table // by schema and name
 }
@@ -87,17 +87,16 @@ func (r *reader) id(schema, name string) string { return r.fold(schema) + "\x00"
 
 // table is the table of that name, which is made where it is not yet known; nil
 // for the library's own.
-func (r *reader) table(schema, name string) (t *Table, known bool) {
+func (r *reader) table(schema, name string) *Table {
 	if Ours(name) {
-		return nil, true
+		return nil
 	}
 	id := r.id(schema, name)
-	if t, known = r.byID[id]; !known {
-		t = &Table{Schema: schema, Name: name, Form: Plain, Atomic: true}
-		r.byID[id] = t
-		r.Tables = append(r.Tables, t)
+	if r.byID[id] == nil {
+		r.byID[id] = &Table{Schema: schema, Name: name, Form: Plain, Atomic: true}
+		r.Tables = append(r.Tables, r.byID[id])
 	}
-	return t, known
+	return r.byID[id]
 }
 
 // index adds a column to an index of the table, which is the last one where it

@@ -32,8 +32,8 @@ const (
 
 // Table is a table, with its partitions as one.
 type Table struct {
-	Schema, Name string
-	Default      bool // found by its name alone
+	Schema, Name string // as the database writes them; a schema is main on SQLite, and a database on MariaDB and MySQL
+	Default      bool   // found by its name alone
 	Form         Form
 	Hides        bool // row level security hides rows from this account
 	Atomic       bool // its engine has transactions
@@ -47,8 +47,8 @@ type Table struct {
 
 // Column is a column.
 type Column struct {
-	Name      string
-	Class     Class
+	Name      string   // as the database writes it
+	Class     Class    // what it holds
 	Type      string   // as the database names it
 	Labels    []string // of an enum
 	Size      int64    // characters or bytes that it holds at most; 0 where there is no limit

@@ -16,7 +16,7 @@ func (r *reader) sqlite([]string) error {
 		FROM pragma_table_list l JOIN sqlite_schema m ON m.name = l.name AND m.type IN ('table', 'view') JOIN pragma_table_xinfo(l.name) c
 		WHERE l.schema = 'main' AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND c.hidden <> 1 ORDER BY l.name, c.cid`, nil,
 		[]any{&table, &kind, &bare, &strict, &text, &column, &typ, &notNull, &key, &hidden}, func() {
-			t, _ := r.table("main", table)
+			t := r.table("main", table)
 			if t == nil {
 				return
 			}
