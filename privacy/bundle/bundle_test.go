@@ -214,9 +214,9 @@ func TestSealedFields(t *testing.T) {
 	data, _ := write(t, c, sealed)
 	require.Equal(t, `{"email":["main r:1 contacts email 1 sealed"],"phone":null,"text":["main r:1 contacts text 1 as text"]}`, lines(file(t, data, "data/contacts.ndjson"))[0])
 
-	// A document of which the map names members, in a text.
+	// A document of which the map names members, as bytes (TestABundle: as text).
 	c.Open = func(context.Context, string, string, string, string, string, []byte) (any, error) {
-		return `{"a":1}`, nil
+		return []byte(`{"a":1}`), nil
 	}
 	data, _ = write(t, c, record("contacts", "1", fields{{Name: "attribs", Value: []byte("x"), Sealed: true}, {Name: "email", Value: []byte("x"), Sealed: true}}))
 	require.Equal(t, `{"attribs":{"a":1},"email":"{\"a\":1}"}`, lines(file(t, data, "data/contacts.ndjson"))[0])

@@ -142,6 +142,8 @@ func TestTheSaltShowsWhoseItIs(t *testing.T) {
 		tenant, person string
 	}{{salt, "main", "p2"}, {salt, "t2", "p1"}, {salt, "mai", "np1"}, {certificate.NewSalt(), "main", "p1"}, {nil, "main", "p1"}, {salt[1:], "main", "p1"}, {salt, "", "p1"}, {salt, "main", ""}} {
 		require.False(t, s.Concerns(no.salt, no.tenant, no.person))
+		_, err := certificate.Commit(no.salt, no.tenant, no.person)
+		require.Equal(t, len(no.salt) != 32 || no.tenant == "" || no.person == "", errors.Is(err, certificate.ErrStatement))
 	}
 	require.False(t, certificate.Statement{}.Concerns(salt, "", ""))
 	require.NotEqual(t, certificate.NewSalt(), certificate.NewSalt())
