@@ -105,6 +105,8 @@ func TestNoGraceForARestoredDatabase(t *testing.T) {
 		require.NoError(t, err, "this process has seen the ledger, and this mark with it")
 		require.NotEmpty(t, g.Warning)
 		s.open() // another process
+		s.cfg.Grace = 1000 * time.Hour // it is not the time that decides
+		s.reopen()
 		g, err = s.desk.Gate(t.Context())
 		if s.on.Kind == sqldb.Postgres {
 			require.NoError(t, err, "the row is the one that was written, and the server runs since")
@@ -113,6 +115,8 @@ func TestNoGraceForARestoredDatabase(t *testing.T) {
 			require.ErrorIs(t, err, erasurelog.ErrUnreachable, "nothing shows that this database was not restored")
 		}
 		s.restore(old)
+		s.cfg.Grace = 1000 * time.Hour
+		s.reopen()
 		require.ErrorIs(t, s.desk.Ready(t.Context()), erasurelog.ErrUnreachable, "it was restored")
 		require.Equal(t, privacy.HealthAlarm, s.found("privacy.gate", "").Level)
 		back()
@@ -242,6 +246,9 @@ func TestCountersThatARestorePutBackKeepTheGateShut(t *testing.T) {
 	store.top = 12
 	require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrNumbers)
 	s.requireLevel(alarm, "privacy.numbers")
+	back := s.hideLedger()
+	require.ErrorIs(t, s.desk.Ready(t.Context()), erasurelog.ErrUnreachable, "a gate that has refused gives no grace")
+	back()
 	r, err := s.desk.ReplayPlan(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, map[string]int64{"contacts.id": 17}, r.Numbers)

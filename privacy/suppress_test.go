@@ -63,8 +63,6 @@ func TestTheSuppressionList(t *testing.T) {
 	cfg := s.cfg
 	s.open() // under a new root
 	cfg.Ledger, s.cfg = s.ledger, cfg
-	cfg.Database = nil
-	s.cfg = cfg
 	s.cfg.Ledger = s.ledger
 	s.reopen()
 	require.True(t, ask("main", "ann@a.example"))
