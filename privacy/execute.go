@@ -173,6 +173,7 @@ func (x *execution) permitted(ctx context.Context) (*Outcome, error) {
 		return x.finished(ctx, m)
 	case erasurelog.Withdrawn:
 		return nil, ErrVoided
+	default: // it has begun
 	}
 	if err := x.d.allow(ctx, "privacy.execute", x.plan.Person); err != nil {
 		return nil, err

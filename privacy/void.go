@@ -67,6 +67,7 @@ func (d *Desk) void(ctx context.Context, tx *sql.Tx, v Voiding) error {
 			return nil, nil
 		case erasurelog.Finished:
 			return nil, ErrEnded
+		default:
 		}
 		e, begun := follow(s, erasurelog.Void, v.Plan)
 		if !begun {
