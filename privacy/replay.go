@@ -106,6 +106,7 @@ type replay struct {
 // target is one person of the ledger found in the stores, or noted before.
 type target struct {
 	person     datastore.Person
+	of         *target             // into whom this person was merged
 	at         time.Time           // of the newest erasure
 	refs       map[string]bool     // rows that its intents name
 	listed     map[string]bool     // stores that list the person

@@ -44,11 +44,13 @@ func (r *replay) erase(ctx context.Context) error {
 	if len(r.failed) > 0 {
 		return errors.Join(slices.Collect(maps.Values(r.failed))...)
 	}
+	persons := map[*target]bool{}
 	for _, t := range back {
 		if len(t.rows) > 0 {
-			r.report.Erased++
+			persons[cmp.Or(t.of, t)] = true
 		}
 	}
+	r.report.Erased = len(persons)
 	return nil
 }
 

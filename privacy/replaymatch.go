@@ -90,8 +90,12 @@ func (r *replay) matchMore(ctx context.Context) error {
 			return err
 		}
 		for _, alias := range aliases {
-			if _, err := r.look(ctx, datastore.Person{Tenant: t.person.Tenant, ID: alias}); err != nil {
+			twin, err := r.look(ctx, datastore.Person{Tenant: t.person.Tenant, ID: alias})
+			if err != nil {
 				return err
+			}
+			if twin != nil && twin != t && twin.of == nil && t.of == nil {
+				twin.of = t
 			}
 		}
 	}
