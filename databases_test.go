@@ -257,9 +257,13 @@ func privacyOnSQL(t *testing.T, db *sql.DB) {
 	require.NoError(t, privacy.Install(ctx, db))
 	dataMap := &datamap.Map{Tenant: "main", Tables: []datamap.Table{{
 		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
-		Columns: []datamap.Column{{Name: "city", Category: "contact.city", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}, {Name: "tenant"},
+		Columns: []datamap.Column{
+			{Name: "city", Category: "contact.city", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"},
+			{Name: "tenant"},
 			{Name: "email", Category: "contact.email", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Sealed: true, Withhold: "sealed"},
-			{Name: "email_idx", Category: "contact.email", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Withhold: "blind index"}, {Name: "seal"}},
+			{Name: "email_idx", Category: "contact.email", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Withhold: "blind index"},
+			{Name: "seal"},
+		},
 	}}}
 	store := try(sqlstore.Open(ctx, sqlstore.Config{DB: db, Map: dataMap}))
 	ledger := try(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(filepath.Join(t.TempDir(), "ledger")), Digests: encryptiontest.Vault(t).LedgerDigests()}))

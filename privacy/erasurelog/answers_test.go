@@ -68,4 +68,3 @@ func TestKeysThatDoNotAnswer(t *testing.T) {
 	_, err = log.NewEntry(t.Context(), erasurelog.Intent, newID(), "main", "ann")
 	require.ErrorIs(t, err, erasurelog.ErrKeys, "a root that never stays")
 }
-

@@ -450,4 +450,3 @@ func TestALineWithoutAnEnd(t *testing.T) {
 	require.True(t, ok)
 	require.Len(t, last.Refs, len(e.Refs))
 }
-

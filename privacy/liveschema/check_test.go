@@ -74,6 +74,7 @@ func edgeCases() []found {
 		{"a discriminator and a tenant in front", slices.Concat(sqlite, postgres), "DROP INDEX notes_about;\nCREATE INDEX notes_about ON notes (body, about)", func(m *datamap.Map) {
 			table(m, "notes").Edges[1].When = []datamap.When{{Column: "body", Is: "x"}}
 		}, nil},
+		{"a target that several rows share", sqlite, "", func(m *datamap.Map) { table(m, "notes").Edges[1].To = []string{"name"} }, []string{"notice edge to no unique key notes.about", "notice edge without index people.name"}},
 		{"merged persons", all, "ALTER TABLE people ADD COLUMN into_whom {id}", func(m *datamap.Map) { table(m, "people").Merged = "into_whom" }, []string{"notice edge without index people.into_whom"}},
 		{"composite", all, "CREATE TABLE parts (tenant {id}, person {id}, n INT NOT NULL PRIMARY KEY);\nCREATE INDEX parts_person ON parts (person, tenant);\nCREATE INDEX people_both ON people (tenant, id)", func(m *datamap.Map) {
 			m.Tables = append(m.Tables, datamap.Table{Name: "parts", Key: []string{"n"}, Erase: datamap.Delete, Edges: []datamap.Edge{{Columns: []string{"tenant", "person"}, Table: "people", To: []string{"tenant", "id"}}}})
@@ -306,6 +307,7 @@ func TestTheStrangersMapFits(t *testing.T) {
 		findings, err := liveschema.Check(t.Context(), w.SQL, w.Map())
 		require.NoError(t, err)
 		require.NoError(t, findings.Err())
+		require.NotContains(t, said(findings), "notice undeclared edge portal_orders.account_id")
 	})
 }
 

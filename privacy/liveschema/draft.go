@@ -164,6 +164,9 @@ func (d *draft) edge(t *draftTable, r reference, person bool, owns map[*draftTab
 	if !r.declared {
 		says = "decide: no foreign key says so"
 	}
+	if person && r.to == t && slices.Equal(r.columns, []string{t.Person}) {
+		return // the row itself
+	}
 	if person && r.to == t && isOne(r.columns[0], mergedWords()) && t.Merged == "" {
 		t.Merged = r.columns[0]
 		return

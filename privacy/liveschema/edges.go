@@ -77,12 +77,24 @@ func (c *checking) reference(t datamap.Table, live *catalog.Table, e datamap.Edg
 	names := e.Target(target)
 	c.indexed(e.Table, to, names, []string{target.Tenant})
 	c.compared(e.Table, to, names)
+	if known := append(slices.Clone(names), tenantOf(t, target)); to.Form == catalog.Plain && !c.tellsApart(to, known) {
+		c.found(AmbiguousEdge, Notice, t.Name, strings.Join(e.Columns, ", "), e.Table+"."+strings.Join(names, ", "))
+	}
 	for i, name := range e.Columns {
 		a, b := c.s.Column(live, name), c.s.Column(to, names[i])
 		if a != nil && b != nil && a.Class != b.Class && a.Class != catalog.Any && b.Class != catalog.Any {
 			c.found(EdgeTypes, Notice, t.Name, name, a.Type+", and "+e.Table+"."+names[i]+" "+b.Type)
 		}
 	}
+}
+
+// tenantOf is the column of the target that helps to tell its rows apart: both
+// tables name their tenant.
+func tenantOf(t, target datamap.Table) string {
+	if t.Tenant == "" {
+		return ""
+	}
+	return target.Tenant
 }
 
 // compares lists the columns by which rows are found and told apart.

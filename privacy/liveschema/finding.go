@@ -37,6 +37,7 @@ const (
 	UnindexedEdge      Kind = "edge without index"       // finding a person scans the table
 	UndeclaredEdge     Kind = "undeclared edge"          // a foreign key to a table of persons that the map does not follow
 	EdgeTypes          Kind = "edge of two types"        // no index is used, or the database refuses to compare
+	AmbiguousEdge      Kind = "edge to no unique key"    // it may lead to rows of others under the same value
 	BlockedDeletion    Kind = "blocked deletion"         // a foreign key refuses that rows go which the map deletes
 	CascadeIntoKept    Kind = "cascade into kept"        // a foreign key deletes rows that stay, or empties what an obligation needs of them
 	CascadeIntoOthers  Kind = "cascade into others"      // a foreign key deletes rows that may be other people's
@@ -135,6 +136,7 @@ func remedy(kind Kind) string {
 		UnindexedEdge:      "create an index that begins with these columns",
 		UndeclaredEdge:     "say Edges of the table, with Unlink where its rows are not the person's own",
 		EdgeTypes:          "give both columns one type",
+		AmbiguousEdge:      "create a unique index on the columns that the edge names, and name a tenant where keys are unique within one only; until then an erasure that meets such a value is refused",
 		BlockedDeletion:    "say an Edge of the table, with Unlink null where its rows stay, or null for the column",
 		CascadeIntoKept:    "make the foreign key NO ACTION or SET NULL, and say Unlink null in the map",
 		CascadeIntoOthers:  "say an Edge over these columns, with Unlink null where the rows are other people's",

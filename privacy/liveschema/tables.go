@@ -58,10 +58,7 @@ func (c *checking) form(name string, live *catalog.Table) {
 
 // key checks that Key names one row, and that no other one gets its number.
 func (c *checking) key(t datamap.Table, live *catalog.Table) {
-	unique := slices.ContainsFunc(live.Indexes, func(i catalog.Index) bool {
-		return i.Unique && !i.Partial && !slices.ContainsFunc(i.Columns, func(name string) bool { return !c.has(t.Key, name) })
-	})
-	if !unique && live.Form == catalog.Plain {
+	if !c.tellsApart(live, t.Key) && live.Form == catalog.Plain {
 		c.found(NoUniqueKey, Alarm, t.Name, strings.Join(t.Key, ", "), "")
 	}
 	if !live.Reuses || len(t.Key) != 1 {
@@ -75,6 +72,13 @@ func (c *checking) key(t datamap.Table, live *catalog.Table) {
 	case !slices.ContainsFunc(t.Ways(), func(e datamap.Edge) bool { return c.has(e.Columns, column.Name) }): // a number of its own
 		c.found(ReusedNumbers, Notice, t.Name, column.Name, "")
 	}
+}
+
+// tellsApart reports whether an index says that the columns tell the rows apart.
+func (c *checking) tellsApart(live *catalog.Table, columns []string) bool {
+	return slices.ContainsFunc(live.Indexes, func(i catalog.Index) bool {
+		return i.Unique && !i.Partial && !slices.ContainsFunc(i.Columns, func(name string) bool { return !c.has(columns, name) })
+	})
 }
 
 // has reports whether a name is among the names.

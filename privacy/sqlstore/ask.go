@@ -17,9 +17,9 @@ func (s *Store) ask(ctx context.Context, q sqldb.Querier, e *entity, c condition
 	for _, r := range e.reads {
 		columns, args = append(columns, r.sql), append(args, r.args...)
 	}
-	from := s.quote(e.Name) + " t0"
+	from := s.table(e.Name) + " t0"
 	if j := e.Link; j != nil {
-		from += fmt.Sprintf(" JOIN %s l ON %s", s.quote(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", e.Name, e.Key[0])))
+		from += fmt.Sprintf(" JOIN %s l ON %s", s.table(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", e.Name, e.Key[0])))
 	}
 	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(columns, ", "), from, c, s.order(e))
 	if _, erasing := q.(*sql.Tx); erasing && !s.sqlite() {

@@ -1,11 +1,9 @@
 package sqlstore
 
 import (
-	"context"
 	"slices"
 	"strings"
 
-	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/internal/catalog"
 )
@@ -18,11 +16,7 @@ type cascade struct {
 
 // cascades reads the foreign keys that delete or empty. Tables of the map go by
 // the names that it gives them.
-func cascades(ctx context.Context, db *sqldb.DB, m *datamap.Map) (edges []cascade, err error) {
-	schema, err := catalog.Read(ctx, db, m)
-	if err != nil {
-		return nil, dbError("open", "(schema)", err)
-	}
+func cascades(schema *catalog.Schema) (edges []cascade) {
 	for _, f := range schema.Foreign {
 		columns, empties := f.Empties, true
 		switch f.OnDelete {
@@ -34,7 +28,7 @@ func cascades(ctx context.Context, db *sqldb.DB, m *datamap.Map) (edges []cascad
 			edges = append(edges, cascade{schema.NameOf(f.Child), column, schema.NameOf(f.Parent), empties})
 		}
 	}
-	return edges, nil
+	return edges
 }
 
 // loss is a cascade that deletes or empties what the map keeps.
@@ -89,11 +83,8 @@ func deletedFrom(m *datamap.Map) []string {
 }
 
 // checkKept refuses a schema that would delete what the map keeps.
-func (s *Store) checkKept(ctx context.Context) error {
-	edges, err := cascades(ctx, s.db, s.cfg.Map)
-	if err != nil {
-		return err
-	}
+func (s *Store) checkKept(schema *catalog.Schema) error {
+	edges := cascades(schema)
 	s.shared = sharedCascades(s.cfg.Map, edges)
 	if found := losses(s.cfg.Map, edges); len(found) > 0 {
 		refused := &CascadeError{Deleted: found[0].deleted, Kept: found[0].kept}
@@ -106,14 +97,14 @@ func (s *Store) checkKept(ctx context.Context) error {
 }
 
 // sharedCascades lists the tables from which the database deletes by a foreign
-// key that is not the map's own way from the row to its person: it may go from
+// key that is not the map's own way from every row to its person: it may go from
 // one person's row to another's.
 func sharedCascades(m *datamap.Map, edges []cascade) []string {
 	var tables []string
 	for _, t := range m.Tables {
 		if t.Reaches() && slices.ContainsFunc(edges, func(e cascade) bool {
 			own := slices.ContainsFunc(t.Edges, func(way datamap.Edge) bool {
-				return way.Leads() && way.Table == e.parent && slices.ContainsFunc(way.Columns, func(name string) bool { return strings.EqualFold(name, e.column) })
+				return way.Leads() && len(way.When) == 0 && way.Table == e.parent && slices.ContainsFunc(way.Columns, func(name string) bool { return strings.EqualFold(name, e.column) })
 			})
 			return t.Name == e.child && !e.empties && !own
 		}) {

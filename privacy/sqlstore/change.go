@@ -127,7 +127,7 @@ func (m maker) make(ctx context.Context, stored any) (made any, changed bool, er
 func (m maker) text(ctx context.Context, text string) (string, error) {
 	switch m.action {
 	case datamap.Redact:
-		return strings.ReplaceAll(redacted(m.c), datamap.RowMark, rowCode(m.l.e.Name, m.c.Where(), m.l.row.Key)), nil
+		return strings.ReplaceAll(redacted(m.c), datamap.RowMark, rowCode(m.scope.Tenant, m.l.e.Name, m.c.Where(), m.l.row.Key)), nil
 	case datamap.Pseudonymise:
 		if isCode(text, m.c.To) {
 			return text, nil
@@ -144,10 +144,11 @@ func (m maker) text(ctx context.Context, text string) (string, error) {
 }
 
 // rowCode differs from row to row, so that a UNIQUE column can be redacted: the
-// first 16 hexadecimal digits of SHA-256 over LP(table) ‖ LP(column) ‖ LP(key).
-// It is no secret, and says nothing about what stood there.
-func rowCode(table, column, key string) string {
-	sum := sha256.Sum256(frame.Join(table, column, key))
+// first 16 hexadecimal digits of SHA-256 over LP(tenant) ‖ LP(table) ‖ LP(column)
+// ‖ LP(key), for keys may be unique within a tenant only. It is no secret, and says
+// nothing about what stood there.
+func rowCode(tenant, table, column, key string) string {
+	sum := sha256.Sum256(frame.Join(tenant, table, column, key))
 	return hex.EncodeToString(sum[:8])
 }
 

@@ -36,6 +36,7 @@ type column struct {
 // A relation is what the catalog says of a table of the map.
 type relation struct {
 	id      string // the same for every name of the table
+	schema  string // PostgreSQL: where the search path has led to
 	refused string // why it cannot be erased from, or ""
 	columns map[string]column
 }
@@ -167,11 +168,13 @@ func postgresRelation(ctx context.Context, db *sqldb.DB, table string) (r relati
 	// The base type of a domain counts, three deep.
 	err = sqldb.Each(ctx, db, func(rows *sql.Rows) error {
 		var kind, name, base, written, full, collation string
-		var hides bool
-		if err := rows.Scan(&r.id, &kind, &hides, &name, &base, &written, &full, &collation); err != nil {
+		var hides, temporary bool
+		if err := rows.Scan(&r.id, &r.schema, &temporary, &kind, &hides, &name, &base, &written, &full, &collation); err != nil {
 			return err
 		}
 		switch {
+		case temporary:
+			r.refused = "a temporary table of this connection: write the schema of the true one before the name"
 		case kind != "r" && kind != "p":
 			r.refused = "not a table: name the tables behind a view"
 		case hides:
@@ -181,8 +184,9 @@ func postgresRelation(ctx context.Context, db *sqldb.DB, table string) (r relati
 		c.written = full
 		r.columns[name] = c
 		return nil
-	}, `SELECT c.oid::text, c.relkind::text, row_security_active(c.oid), a.attname::text, b.typname::text, format_type(b.oid, NULL), format_type(a.atttypid, a.atttypmod), a.attcollation::text
+	}, `SELECT c.oid::text, n.nspname::text, c.relpersistence = 't', c.relkind::text, row_security_active(c.oid), a.attname::text, b.typname::text, format_type(b.oid, NULL), format_type(a.atttypid, a.atttypmod), a.attcollation::text
 		FROM pg_catalog.pg_class c
+		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 		JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
 		LEFT JOIN pg_catalog.pg_type e ON e.oid = d.typbasetype

@@ -32,12 +32,14 @@
 // is written as the database writes it; bytes that are no text are written as \x
 // and lower-case hexadecimal; an id that no value of the type is written as names
 // nobody. Of identities e-mail addresses alone are compared without regard to
-// case; one that another person has too leads nowhere, see [SharedIdentityError].
+// case; one that another person has too leads nowhere, see [SharedIdentityError], nor do
+// blanks and what an erasure writes. Rows to which only a value leads that rows of
+// others have too are nobody's: see [AmbiguousError].
 //
 // Rows that stay get what the map says of each column, or of each member of a
 // JSON document, whose other members keep their bytes. A code of Pseudonymise is
 // 32 hexadecimal digits, of which the last eight tell it from any other text;
-// the code of a {row} is the first 16 of SHA-256 over table, column and key.
+// the code of a {row} is the first 16 of SHA-256 over tenant, table, column and key.
 //
 // Tables that could only seem to be erased from are refused by Open: views,
 // rows hidden by row level security, WITH SYSTEM VERSIONING, engines without
@@ -82,7 +84,9 @@
 // [*KeyError] (ErrMap too: the map names no unique key), a [*ValueError] (a value
 // cannot become what the map says), a [*DatabaseError] that names the constraint.
 // Permanent, from Rehearse: a [*DeferredError] (ErrMap too). Permanent, from
-// whatever looks for the person: a [*SharedIdentityError], a [*TooManyError].
+// whatever looks for the person: a [*SharedIdentityError], a [*TooManyError], an
+// [*AmbiguousError] (ErrMap too: an edge names no unique key); from Export a
+// [*KeyError].
 // Permanent, from Advance: a [*NumberError] (ErrMap too: numbers are given again).
 //
 // # Databases

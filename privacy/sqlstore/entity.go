@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/internal/catalog"
 )
 
 // An entity is a table of the map with what the statements about it need. Its
@@ -30,6 +31,7 @@ type way struct {
 	fields  []field
 	targets []field // of a row edge
 	sealed  bool    // the column cannot be compared: rows are searched by the application
+	unique  bool    // of a row edge: no two rows have the values that it names
 }
 
 // An output is what rows of a table give to the edges of others.
@@ -61,7 +63,9 @@ func rowsOf(table string, columns []string) string {
 
 // entities makes the tables of the map ready, each behind those that its rows
 // lead over, as far as they do not lead in circles.
-func (s *Store) readEntities(references [][2]string) {
+func (s *Store) readEntities(schema *catalog.Schema) {
+	references := references(schema)
+
 	byName := map[string]*entity{}
 	for _, t := range s.cfg.Map.Tables {
 		if t.Reaches() {
@@ -74,7 +78,7 @@ func (s *Store) readEntities(references [][2]string) {
 			continue
 		}
 		for _, edge := range t.Ways() {
-			w := s.way(e, edge)
+			w := s.way(e, edge, schema)
 			if edge.Table != "" {
 				byName[edge.Table].gives(output{w.source, edge.Target(byName[edge.Table].Table)})
 			}
@@ -93,13 +97,28 @@ func (s *Store) readEntities(references [][2]string) {
 	}
 }
 
+// sealed are the edges whose rows the application searches.
+func (e *entity) sealed() (all []*way) {
+	for i := range e.ways {
+		if e.ways[i].sealed {
+			all = append(all, &e.ways[i])
+		}
+	}
+	for i := range e.cuts {
+		if e.cuts[i].sealed {
+			all = append(all, &e.cuts[i])
+		}
+	}
+	return all
+}
+
 func (e *entity) gives(o output) {
 	if !slices.ContainsFunc(e.outputs, func(known output) bool { return known.source == o.source }) {
 		e.outputs = append(e.outputs, o)
 	}
 }
 
-func (s *Store) way(e *entity, edge datamap.Edge) way {
+func (s *Store) way(e *entity, edge datamap.Edge, schema *catalog.Schema) way {
 	w := way{Edge: edge, source: persons}
 	for _, name := range edge.Columns {
 		w.fields = append(w.fields, s.at("t0", e.Name, name))
@@ -109,8 +128,9 @@ func (s *Store) way(e *entity, edge datamap.Edge) way {
 		to, _ := s.cfg.Map.Table(edge.Table)
 		w.source = rowsOf(edge.Table, edge.Target(to))
 		for _, name := range edge.Target(to) {
-			w.targets = append(w.targets, s.at("", edge.Table, name))
+			w.targets = append(w.targets, s.target(schema, edge.Table, name))
 		}
+		w.unique = isUnique(schema, e.Table, to, edge.Target(to))
 	case edge.Identity != "":
 		w.source = identities(edge.Identity)
 		column, _ := e.Column(edge.Columns[0])

@@ -292,7 +292,7 @@ func (e *erasure) redact(ctx context.Context, l *located) error {
 	if j.Tenant != "" {
 		s.is(&link, s.at("", j.Table, j.Tenant), scope.Tenant)
 	}
-	if err := s.exec(ctx, e.tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(j.Table), link), link.args...); err != nil {
+	if err := s.exec(ctx, e.tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.table(j.Table), link), link.args...); err != nil {
 		return dbError("redact", j.Table, err)
 	}
 	return s.remember(ctx, e.tx, scope.Tenant, r.Retire)

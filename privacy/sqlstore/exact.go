@@ -44,6 +44,7 @@ type field struct {
 	column
 	name string // quoted, with the alias of its table
 	on   sqldb.Kind
+	rule string // SQLite, of what an edge names: by which collation, quoted; empty: by bytes
 }
 
 // at is a column of a table under an alias; "" stands for none.
@@ -60,6 +61,20 @@ func (s *Store) at(alias, table, name string) field {
 func (s *Store) quote(name string) string {
 	quoted, _ := s.db.Quote(name)
 	return quoted
+}
+
+// table writes the name of a table behind its schema, as far as the database has
+// one to tell it from a temporary table of that name, and from one that another
+// search path leads to.
+func (s *Store) table(name string) string {
+	switch {
+	case s.sqlite():
+		return "main." + s.quote(name)
+	case s.db.Kind == sqldb.Postgres && !strings.Contains(name, ".") && s.relations[name].schema != "":
+		schema, _ := s.db.QuoteName(s.relations[name].schema)
+		return schema + "." + s.quote(name)
+	}
+	return s.quote(name)
 }
 
 func (f field) mysql() bool { return f.on == sqldb.MariaDB || f.on == sqldb.MySQL }
@@ -191,17 +206,21 @@ func (s *Store) amongSQLite(c *condition, f field, ids []string) {
 // marks writes n placeholders.
 func marks(mark string, n int) string { return strings.TrimSuffix(strings.Repeat(mark+", ", n), ", ") }
 
-// same joins two columns: as the database compares them, where it can. Columns
+// same joins a column and the key that it names: as the database compares them, where it can. Columns
 // of different types, or of text under different rules, are compared by bytes.
 func same(a, b field) string {
-	if a.on == sqldb.SQLite || a.kind == b.kind && a.kind != other && a.collation == b.collation {
+	if a.on == sqldb.SQLite { // by the rule of the left one: the key
+		return b.name + " = " + a.name
+	}
+	if a.kind == b.kind && a.kind != other && a.collation == b.collation {
 		return a.name + " = " + b.name
 	}
 	return a.bytes() + " = " + b.bytes()
 }
 
 // points asks that a column of an edge names one of the values of a row's column:
-// as the database compares the two, where it can.
+// as the database compares the two, where it can. SQLite's foreign keys go by the
+// collation of what is named.
 func (s *Store) points(c *condition, f, target field, values []keyPart) {
 	if !s.sqlite() && (f.kind != target.kind || f.kind == other || f.collation != target.collation) {
 		texts := make([]string, len(values))
@@ -217,7 +236,16 @@ func (s *Store) points(c *condition, f, target field, values []keyPart) {
 			args[i], _ = f.value(v.text) // it is of the same kind
 		}
 	}
-	c.add(f.name+" IN ("+marks(f.mark(), len(args))+")", args...)
+	list := " IN (" + marks(f.mark(), len(args)) + ")"
+	switch {
+	case !s.sqlite():
+		c.add(f.name+list, args...)
+	case target.rule == "": // the first half is for the index, whose rule is the column's own
+		c.add(f.name+list, args...)
+		c.add(f.name+" COLLATE BINARY"+list, args...)
+	default:
+		c.add(f.name+" COLLATE "+target.rule+list, args...)
+	}
 }
 
 // known asks that a column holds one of the identities: e-mail addresses without
@@ -307,7 +335,7 @@ func (s *Store) others(t datamap.Table) string {
 	if j.Tenant != "" {
 		where += " AND " + same(s.at("o", j.Table, j.Tenant), s.at("l", j.Table, j.Tenant))
 	}
-	return fmt.Sprintf("(SELECT COUNT(*) FROM %s o WHERE %s)", s.quote(j.Table), where)
+	return fmt.Sprintf("(SELECT COUNT(*) FROM %s o WHERE %s)", s.table(j.Table), where)
 }
 
 // moment is a date or time as one that createdAt and startDate read the same,

@@ -62,7 +62,7 @@ func (s *Store) records(ctx context.Context, e *entity, scope datastore.Scope, r
 		byKey[l.row.Key] = l
 	}
 	where := s.these(rows, scope.Tenant)
-	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(names, ", "), s.quote(e.Name), where, strings.Join(names[:len(e.Key)], ", "))
+	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(names, ", "), s.table(e.Name), where, strings.Join(names[:len(e.Key)], ", "))
 	var records []datastore.Record
 	var texts []bool
 	err := sqldb.Each(ctx, s.db, func(rows *sql.Rows) (err error) {
@@ -75,6 +75,9 @@ func (s *Store) records(ctx context.Context, e *entity, scope datastore.Scope, r
 		records = append(records, r)
 		return err
 	}, s.db.Bind(query), where.args...)
+	if err == nil && len(records) > len(rows) {
+		return nil, &KeyError{e.Name}
+	}
 	return records, dbError("export", e.Name, err)
 }
 
@@ -181,14 +184,14 @@ type naming struct {
 }
 
 func (s *Store) namings(e *entity) (all []naming) {
-	from := s.quote(e.Name) + " t0"
+	from := s.table(e.Name) + " t0"
 	for _, w := range slices.Concat(e.ways, e.cuts) {
 		if w.Names() {
 			all = append(all, naming{e, w.fields[0], from, w.When})
 		}
 	}
 	if j := e.Link; j != nil {
-		from += fmt.Sprintf(" JOIN %s l ON %s", s.quote(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", e.Name, e.Key[0])))
+		from += fmt.Sprintf(" JOIN %s l ON %s", s.table(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", e.Name, e.Key[0])))
 		all = append(all, naming{e, s.at("l", j.Table, j.Person), from, nil})
 	}
 	return all
@@ -205,7 +208,8 @@ func (s *Store) tenant(n naming) (f field, ok bool) {
 	return field{}, false
 }
 
-// Undecided counts, by table, the rows that name a person and no tenant: nobody
+// Undecided counts, by table, the rows that name a person, or a row of another
+// table that leads to one, and no tenant: nobody
 // can tell whose they are, so that no erasure touches them and none is complete
 // in their sight. Give them a tenant.
 func (s *Store) Undecided(ctx context.Context) (rows []datastore.Row, err error) {
@@ -219,15 +223,37 @@ func (s *Store) Undecided(ctx context.Context) (rows []datastore.Row, err error)
 			for _, when := range n.when {
 				s.is(&where, s.at("t0", e.Name, when.Column), when.Is)
 			}
-			var count int
-			query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", n.from, where)
-			if err := sqldb.One(ctx, s.db, []any{&count}, s.db.Bind(query), where.args...); err != nil {
-				return nil, dbError("people", e.Name, err)
-			}
-			if count > 0 {
-				rows = append(rows, datastore.Row{Table: e.Name, Count: count, Because: "names a person and no tenant"})
+			if rows, err = s.undecided(ctx, rows, e, n.from, where, "names a person and no tenant"); err != nil {
+				return nil, err
 			}
 		}
+		for _, w := range slices.Concat(e.ways, e.cuts) {
+			if w.Table == "" || e.Tenant == "" {
+				continue
+			}
+			where := condition{parts: []string{s.at("t0", e.Name, e.Tenant).name + " IS NULL"}}
+			for _, f := range w.fields {
+				if f.name != s.at("t0", e.Name, e.Tenant).name {
+					where.add(f.name + " IS NOT NULL")
+				}
+			}
+			s.when(&where, e, &w)
+			if rows, err = s.undecided(ctx, rows, e, s.table(e.Name)+" t0", where, "names a row of "+w.Table+" and no tenant"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return rows, nil
+}
+
+func (s *Store) undecided(ctx context.Context, rows []datastore.Row, e *entity, from string, where condition, because string) ([]datastore.Row, error) {
+	var count int
+	query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", from, where)
+	if err := sqldb.One(ctx, s.db, []any{&count}, s.db.Bind(query), where.args...); err != nil {
+		return nil, dbError("people", e.Name, err)
+	}
+	if count > 0 {
+		rows = append(rows, datastore.Row{Table: e.Name, Count: count, Because: because})
 	}
 	return rows, nil
 }

@@ -18,7 +18,7 @@ const batch = 500
 // A seeker is a scope with what the application has searched for it.
 type seeker struct {
 	datastore.Scope
-	searched map[string][]string // keys of rows by table, of sealed columns
+	searched map[*way][]string // keys of rows, of sealed columns
 }
 
 // A finding follows the edges of the map from persons to their rows, for several
@@ -116,6 +116,9 @@ func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, s
 	if err := f.pointing(ctx); err != nil {
 		return nil, err
 	}
+	if err := f.unambiguous(ctx); err != nil {
+		return nil, err
+	}
 	for _, l := range f.found {
 		l.scope = group[l.scope]
 	}
@@ -128,6 +131,10 @@ func (f *finding) give(source string, v given) {
 		p = &pool{whose: map[string][]int{}}
 		f.pools[source] = p
 	}
+	p.give(v)
+}
+
+func (p *pool) give(v given) {
 	if !slices.Contains(p.whose[v.text], v.scope) {
 		p.whose[v.text] = append(p.whose[v.text], v.scope)
 		p.values = append(p.values, v)
@@ -169,7 +176,7 @@ func (f *finding) keptWith(l *located) error {
 			continue
 		}
 		parts, _, _ := l.tuple(f.s, w.Columns) // over has read it
-		if by = f.kept[fmt.Sprint(l.scope, " ", w.source, " ", textsOf(parts))]; by == nil {
+		if by = f.keptBy(l.scope, w.source, parts); by == nil {
 			return nil
 		}
 	}
@@ -179,6 +186,26 @@ func (f *finding) keptWith(l *located) error {
 		l.row.Class, l.row.Until, l.row.Because, l.row.Clean = datastore.Kept, by.until, by.because, true
 	}
 	return nil
+}
+
+// keptBy is the kept row that is named so: as over takes names for the same.
+func (f *finding) keptBy(scope int, source string, parts []keyPart) *located {
+	name := fmt.Sprint(scope, " ", source, " ", textsOf(parts))
+	if l := f.kept[name]; l != nil {
+		return l
+	}
+	for known, l := range f.kept {
+		if alike(known, name) {
+			return l
+		}
+	}
+	return nil
+}
+
+// alike reports whether a database may have taken two texts for equal that bytes
+// do not.
+func alike(a, b string) bool {
+	return strings.EqualFold(strings.TrimRight(a, " "), strings.TrimRight(b, " "))
 }
 
 // output is what the row gives; of a row of which only the key is known, its key.
@@ -214,7 +241,10 @@ func (f *finding) follow(ctx context.Context) error {
 
 // visit asks a table for the rows to which its edges lead by now.
 func (f *finding) visit(ctx context.Context, e *entity) (found bool, err error) {
-	questions := f.searched(e)
+	questions, err := f.searched(e)
+	if err != nil {
+		return false, err
+	}
 	plain := len(questions)
 	add := func(at int, c condition) {
 		if at += plain; at < len(questions) {
@@ -225,14 +255,14 @@ func (f *finding) visit(ctx context.Context, e *entity) (found bool, err error) 
 	}
 	for i := range e.ways {
 		w := &e.ways[i]
-		for at, chunk := range chunks(f.unasked(w)) {
+		for at, chunk := range chunks(f.unasked(w), e.batch()) {
 			if c, ok := f.leads(e, w, chunk); ok {
 				add(at, c)
 			}
 		}
 	}
 	if e.Link != nil {
-		for at, chunk := range chunks(f.unasked(&e.linked)) {
+		for at, chunk := range chunks(f.unasked(&e.linked), e.batch()) {
 			var c condition
 			f.s.among(&c, f.s.at("l", e.Link.Table, e.Link.Person), ids(chunk))
 			add(at, c)
@@ -268,7 +298,17 @@ func (f *finding) unasked(w *way) []given {
 	return fresh
 }
 
-func chunks(values []given) [][]given { return slices.Collect(slices.Chunk(values, batch)) }
+func chunks(values []given, n int) [][]given { return slices.Collect(slices.Chunk(values, n)) }
+
+// batch is how many values each way of the table asks for in one statement: of
+// SQLite's 32,766 placeholders a value takes six at most.
+func (e *entity) batch() int {
+	n := 1
+	for _, w := range e.ways {
+		n += len(w.fields)
+	}
+	return max(1, min(batch, 30_000/(6*n)))
+}
 
 func ids(values []given) []string {
 	texts := make([]string, len(values))
@@ -302,10 +342,15 @@ func (f *finding) leads(e *entity, w *way, values []given) (c condition, ok bool
 		}
 		c = either(any...)
 	}
-	for _, when := range w.When {
-		s.is(&c, s.at("t0", e.Name, when.Column), when.Is)
-	}
+	s.when(&c, e, w)
 	return c, true
+}
+
+// when asks that the edge is there.
+func (s *Store) when(c *condition, e *entity, w *way) {
+	for _, when := range w.When {
+		s.is(c, s.at("t0", e.Name, when.Column), when.Is)
+	}
 }
 
 func first(values []given) []keyPart {
@@ -317,21 +362,38 @@ func first(values []given) []keyPart {
 }
 
 // searched are the rows that the application has found in sealed columns.
-func (f *finding) searched(e *entity) (questions []condition) {
-	if f.looked[e] || e.Tenant == "" && f.s.cfg.Map.Tenant != f.tenant {
-		return nil
+func (f *finding) searched(e *entity) (questions []condition, err error) {
+	if f.looked[e] {
+		return nil, nil
 	}
-	for i, k := range f.seekers {
-		for chunk := range slices.Chunk(k.searched[e.Name], batch) {
-			c, err := f.s.named(e, chunk)
-			if err == nil {
-				c.scope = i + 1
-				questions = append(questions, c)
-			}
+	for i := range e.ways {
+		more, err := f.sealed(e, &e.ways[i])
+		if err != nil {
+			return nil, err
 		}
+		questions = append(questions, more...)
 	}
 	f.looked[e] = true
-	return questions
+	return questions, nil
+}
+
+// sealed are the questions for the rows that the application has found by one edge.
+func (f *finding) sealed(e *entity, w *way) (questions []condition, err error) {
+	if e.Tenant == "" && f.s.cfg.Map.Tenant != f.tenant {
+		return nil, nil
+	}
+	for i, k := range f.seekers {
+		for chunk := range slices.Chunk(k.searched[w], batch) {
+			c, err := f.s.named(e, chunk)
+			if err != nil {
+				return nil, err
+			}
+			f.s.when(&c, e, w)
+			c.scope = i + 1
+			questions = append(questions, c)
+		}
+	}
+	return questions, nil
 }
 
 // own notes whose a row is, and what it leads to.
@@ -416,7 +478,7 @@ func (f *finding) over(l *located, w *way) (scopes []int, err error) {
 		return exact, nil
 	}
 	for known, whose := range p.whose {
-		if strings.EqualFold(strings.TrimRight(known, " "), strings.TrimRight(text, " ")) {
+		if alike(known, text) {
 			scopes = append(scopes, whose...)
 		}
 	}

@@ -89,11 +89,7 @@ func changedColumns(t datamap.Table) []string {
 	}
 	for _, e := range t.Edges {
 		if e.Unlink == datamap.Null {
-			for _, name := range e.Columns {
-				if len(e.Columns) == 1 || name != t.Tenant && !slices.Contains(t.Key, name) {
-					names = append(names, name)
-				}
-			}
+			names = append(names, t.Empties(e)...)
 		}
 	}
 	slices.Sort(names)

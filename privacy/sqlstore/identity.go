@@ -134,7 +134,7 @@ func (s *Store) newIdentities(ctx context.Context, k seeker, found []*located, s
 			if err != nil {
 				return nil, dbError("find", l.e.Name, err)
 			}
-			if text == "" || s.isErased(l, c, text) || shared[c.Identity+"\x00"+text] || slices.Contains(k.Identities[c.Identity], text) || slices.Contains(fresh[c.Identity], text) {
+			if strings.TrimSpace(text) == "" || s.isErased(k.Tenant, l, c, text) || shared[c.Identity+"\x00"+text] || slices.Contains(k.Identities[c.Identity], text) || slices.Contains(fresh[c.Identity], text) {
 				continue
 			}
 			elsewhere, err := s.elsewhere(ctx, k.Scope, c.Identity, text, found)
@@ -154,11 +154,30 @@ func (s *Store) newIdentities(ctx context.Context, k seeker, found []*located, s
 	return fresh, nil
 }
 
-// isErased reports whether a value is what an erasure has put in place of one.
-func (s *Store) isErased(l *located, c datamap.Column, text string) bool {
-	action := l.actions[c.Where()]
-	return action == datamap.Pseudonymise && isCode(text, c.To) ||
-		action == datamap.Redact && text == strings.ReplaceAll(redacted(c), datamap.RowMark, rowCode(l.e.Name, c.Where(), l.row.Key))
+// isErased reports whether a value is what an erasure has put in place of an
+// identity of the kind, in this row or, as far as it is the same in all, in
+// another: it leads to nobody. An obligation that is over may have done it.
+func (s *Store) isErased(tenant string, l *located, c datamap.Column, text string) bool {
+	if l.e.does(c, datamap.Redact) && text == strings.ReplaceAll(redacted(c), datamap.RowMark, rowCode(tenant, l.e.Name, c.Where(), l.row.Key)) {
+		return true
+	}
+	for _, e := range s.entities {
+		for _, other := range e.Columns {
+			held := other.Identity == c.Identity || slices.ContainsFunc(e.Edges, func(w datamap.Edge) bool {
+				return w.Identity == c.Identity && w.Columns[0] == other.Name
+			})
+			if held && (e.does(other, datamap.Pseudonymise) && isCode(text, other.To) || e.does(other, datamap.Redact) && text == redacted(other)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// does reports whether the action may be done to a column of rows that stay.
+func (e *entity) does(c datamap.Column, action datamap.Action) bool {
+	does, may := e.Stays()[c.Where()]
+	return may && (does == action || does == datamap.Retain && e.Erase == action)
 }
 
 func (s *Store) identity(ctx context.Context, scope datastore.Scope, l *located, c datamap.Column) (string, error) {
@@ -239,9 +258,9 @@ func (s *Store) holders(ctx context.Context, scope datastore.Scope, e *entity, c
 // search asks the application for the rows whose sealed columns hold one of the
 // identities.
 func (s *Store) search(ctx context.Context, k *seeker) error {
-	k.searched = map[string][]string{}
+	k.searched = map[*way][]string{}
 	for _, e := range s.entities {
-		for _, w := range e.ways {
+		for _, w := range e.sealed() {
 			if !w.sealed || len(k.Identities[w.Identity]) == 0 {
 				continue
 			}
@@ -249,14 +268,15 @@ func (s *Store) search(ctx context.Context, k *seeker) error {
 			if err != nil {
 				return dbError("find", e.Name, err)
 			}
-			k.searched[e.Name] = append(k.searched[e.Name], keys...)
+			k.searched[w] = keys
 		}
 	}
 	return nil
 }
 
 // Aliases are the other ids of the person: of persons who were merged into them,
-// and of whom they were merged into, as Table.Merged says, however often. Sorted.
+// and of whom they were merged into, as Table.Merged says, however often, as far as
+// they have a row there: another value stands for nobody. Sorted.
 func (s *Store) Aliases(ctx context.Context, tenant, person string) ([]string, error) {
 	all, fresh := map[string]bool{person: true}, []string{person}
 	for len(fresh) > 0 {
@@ -291,24 +311,57 @@ func (s *Store) merged(ctx context.Context, tenant string, persons []string) (fo
 		if e.Tenant != "" {
 			s.is(&c, s.at("t0", e.Name, e.Tenant), tenant)
 		}
-		query := fmt.Sprintf("SELECT %s, %s FROM %s t0 WHERE %s", of.text(), into.text(), s.quote(e.Name), c)
+		var targets []string
+		query := fmt.Sprintf("SELECT %s, %s FROM %s t0 WHERE %s", of.text(), into.text(), s.table(e.Name), c)
 		err = sqldb.Each(ctx, s.db, func(rows *sql.Rows) error {
 			var ids [2]any
 			if err := rows.Scan(&ids[0], &ids[1]); err != nil {
 				return err
 			}
-			for i, f := range []field{of, into} {
-				text, err := f.spelled(ids[i])
-				if err != nil {
-					return err
-				}
-				found = append(found, text)
+			person, err := of.spelled(ids[0])
+			if err != nil {
+				return err
 			}
-			return nil
+			other, err := into.spelled(ids[1])
+			found, targets = append(found, person), append(targets, other)
+			return err
 		}, s.db.Bind(query), c.args...)
 		if err != nil {
 			return nil, dbError("find", e.Name, err)
 		}
+		there, err := s.present(ctx, e, tenant, targets)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, there...)
 	}
 	return found, nil
+}
+
+// present are those of the ids of which the table has a row: another one is a
+// stand-in for nobody, such as 0.
+func (s *Store) present(ctx context.Context, e *entity, tenant string, ids []string) ([]string, error) {
+	ids = slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(ids))), func(id string) bool { return id == "" })
+	var there []string
+	for chunk := range slices.Chunk(ids, batch) {
+		of := s.at("t0", e.Name, e.Person)
+		var c condition
+		s.among(&c, of, chunk)
+		if e.Tenant != "" {
+			s.is(&c, s.at("t0", e.Name, e.Tenant), tenant)
+		}
+		err := sqldb.Each(ctx, s.db, func(rows *sql.Rows) error {
+			var id any
+			if err := rows.Scan(&id); err != nil {
+				return err
+			}
+			text, err := of.spelled(id)
+			there = append(there, text)
+			return err
+		}, s.db.Bind(fmt.Sprintf("SELECT %s FROM %s t0 WHERE %s", of.text(), s.table(e.Name), c)), c.args...)
+		if err != nil {
+			return nil, dbError("find", e.Name, err)
+		}
+	}
+	return there, nil
 }

@@ -91,7 +91,7 @@ func (s *Store) counts(ctx context.Context, tx *sql.Tx) (map[string]int, error) 
 	all := map[string]int{}
 	for _, table := range s.shared {
 		var n int
-		if err := sqldb.One(ctx, tx, []any{&n}, "SELECT COUNT(*) FROM "+s.quote(table)); err != nil {
+		if err := sqldb.One(ctx, tx, []any{&n}, "SELECT COUNT(*) FROM "+s.table(table)); err != nil {
 			return nil, dbError("erase", table, err)
 		}
 		all[table] = n
@@ -144,7 +144,7 @@ func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, seekers []seeker, fo
 		for chunk := range slices.Chunk(rows, batch) {
 			where := s.these(chunk, at.tenant)
 			var n int
-			query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", s.quote(at.e.Name), where)
+			query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", s.table(at.e.Name), where)
 			if err := sqldb.One(ctx, tx, []any{&n}, s.db.Bind(query), where.args...); err != nil {
 				return dbError("erase", at.e.Name, err)
 			}

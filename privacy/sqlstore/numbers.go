@@ -118,8 +118,8 @@ func (s *Store) counted(ctx context.Context, c *counter) (bool, error) {
 	var n int
 	switch s.db.Kind {
 	case sqldb.SQLite:
-		err := sqldb.One(ctx, s.db, []any{&n}, `SELECT COUNT(*) FROM sqlite_master m JOIN pragma_table_info(m.name) i ON i.name = ? AND i.pk = 1
-			WHERE m.type = 'table' AND m.name = ? AND upper(m.sql) LIKE '%AUTOINCREMENT%'`, c.column, table)
+		err := sqldb.One(ctx, s.db, []any{&n}, `SELECT COUNT(*) FROM sqlite_master m JOIN pragma_table_info(m.name, 'main') i ON i.name = ? COLLATE NOCASE AND i.pk = 1
+			WHERE m.type = 'table' AND m.name = ? COLLATE NOCASE AND upper(m.sql) LIKE '%AUTOINCREMENT%'`, c.column, table)
 		return n > 0, err
 	case sqldb.Postgres:
 		// A sequence of a serial or an identity column belongs to it; another one
@@ -130,7 +130,7 @@ func (s *Store) counted(ctx context.Context, c *counter) (bool, error) {
 				JOIN pg_catalog.pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
 				JOIN pg_catalog.pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
 				JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind = 'S'
-				WHERE f.adrelid = to_regclass($1) AND a.attname = $2 LIMIT 1))`, s.quote(c.table), c.column)
+				WHERE f.adrelid = to_regclass($1) AND a.attname = $2 LIMIT 1))`, s.table(c.table), c.column)
 		c.sequence = sequence.String
 		return sequence.Valid, err
 	default:
@@ -146,7 +146,7 @@ func (s *Store) top(ctx context.Context, c counter) (given, stands int64, err er
 	var counted, there sql.NullInt64
 	switch s.db.Kind {
 	case sqldb.SQLite:
-		err = sqldb.One(ctx, s.db, []any{&counted}, `SELECT MAX(seq) FROM sqlite_sequence WHERE name = ?`, table)
+		err = sqldb.One(ctx, s.db, []any{&counted}, `SELECT MAX(seq) FROM main.sqlite_sequence WHERE name = ? COLLATE NOCASE`, table)
 	case sqldb.Postgres:
 		err = sqldb.One(ctx, s.db, []any{&counted}, `SELECT CASE WHEN is_called THEN last_value END FROM `+c.sequence)
 	default:
@@ -155,7 +155,7 @@ func (s *Store) top(ctx context.Context, c counter) (given, stands int64, err er
 		})
 	}
 	if err == nil {
-		err = sqldb.One(ctx, s.db, []any{&there}, fmt.Sprintf("SELECT MAX(%s) FROM %s", s.quote(c.column), s.quote(c.table)))
+		err = sqldb.One(ctx, s.db, []any{&there}, fmt.Sprintf("SELECT MAX(%s) FROM %s", s.quote(c.column), s.table(c.table)))
 	}
 	return counted.Int64, there.Int64, dbError("numbers", c.table, err)
 }
@@ -166,15 +166,15 @@ func (s *Store) advance(ctx context.Context, c counter, top int64) error {
 	switch s.db.Kind {
 	case sqldb.SQLite:
 		err = s.db.Write(ctx, func(tx *sql.Tx) error {
-			if err := s.exec(ctx, tx, `DELETE FROM sqlite_sequence WHERE name = ?`, table); err != nil {
+			if err := s.exec(ctx, tx, `DELETE FROM main.sqlite_sequence WHERE name = ? COLLATE NOCASE`, table); err != nil {
 				return err
 			}
-			return s.exec(ctx, tx, `INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)`, table, top)
+			return s.exec(ctx, tx, `INSERT INTO main.sqlite_sequence (name, seq) SELECT name, ? FROM main.sqlite_master WHERE type = 'table' AND name = ? COLLATE NOCASE`, top, table)
 		})
 	case sqldb.Postgres:
 		err = sqldb.One(ctx, s.db, []any{new(int64)}, `SELECT setval($1::text::regclass, $2)`, c.sequence, top)
 	default:
-		_, err = s.db.ExecContext(ctx, fmt.Sprintf("ALTER TABLE %s AUTO_INCREMENT = %d", s.quote(c.table), top+1))
+		_, err = s.db.ExecContext(ctx, fmt.Sprintf("ALTER TABLE %s AUTO_INCREMENT = %d", s.table(c.table), top+1))
 	}
 	return dbError("numbers", c.table, err)
 }

@@ -47,10 +47,18 @@ func (f *finding) pointing(ctx context.Context) error {
 }
 
 func (f *finding) cut(ctx context.Context, e *entity, w *way, values []given) error {
-	for _, chunk := range chunks(values) {
-		c, ok := f.leads(e, w, chunk)
-		if !ok {
-			continue
+	questions, err := f.sealed(e, w)
+	if err != nil {
+		return err
+	}
+	for _, chunk := range chunks(values, batch) {
+		if c, ok := f.leads(e, w, chunk); ok && !w.sealed {
+			questions = append(questions, c)
+		}
+	}
+	for _, c := range questions {
+		if w.sealed { // what was searched before may be emptied by now
+			c.add(w.fields[0].name + " IS NOT NULL")
 		}
 		f.s.inTenant(&c, e, f.tenant)
 		rows, err := f.s.ask(ctx, f.q, e, c)
@@ -58,8 +66,8 @@ func (f *finding) cut(ctx context.Context, e *entity, w *way, values []given) er
 			return err
 		}
 		for _, l := range rows {
-			scopes := []int{0}
-			if len(f.seekers) > 1 {
+			scopes := []int{max(l.asked-1, 0)}
+			if len(f.seekers) > 1 && l.asked == 0 {
 				if scopes, err = f.over(l, w); err != nil {
 					return dbError("find", e.Name, err)
 				}

@@ -101,7 +101,7 @@ func (s *Store) deferred(ctx context.Context, tx *sql.Tx) (map[string]int, error
 }
 
 func (s *Store) violations(ctx context.Context, tx *sql.Tx, table string) (n int, err error) {
-	err = sqldb.One(ctx, tx, []any{&n}, `SELECT COUNT(*) FROM pragma_foreign_key_check(?)`, table)
+	err = sqldb.One(ctx, tx, []any{&n}, `SELECT COUNT(*) FROM pragma_foreign_key_check(?, 'main')`, table)
 	return n, dbError("rehearse", table, err)
 }
 

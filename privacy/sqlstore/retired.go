@@ -73,7 +73,7 @@ func (s *Store) lockJoint(ctx context.Context, tx *sql.Tx, scope datastore.Scope
 		var where condition
 		s.is(&where, s.at("l", j.Table, j.Person), scope.Person)
 		query := fmt.Sprintf("SELECT 1 FROM %[1]s l JOIN %[1]s o ON %[2]s WHERE %[3]s FOR UPDATE",
-			s.quote(j.Table), same(s.at("o", j.Table, j.Record), s.at("l", j.Table, j.Record)), where)
+			s.table(j.Table), same(s.at("o", j.Table, j.Record), s.at("l", j.Table, j.Record)), where)
 		if err := sqldb.Each(ctx, tx, func(*sql.Rows) error { return nil }, s.db.Bind(query), where.args...); err != nil {
 			return dbError("erase", j.Table, err)
 		}

@@ -182,15 +182,15 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := s.readRelations(ctx); err != nil {
 		return nil, err
 	}
-	keys, err := references(ctx, db, cfg.Map)
+	schema, err := catalog.Read(ctx, db, cfg.Map)
 	if err != nil {
-		return nil, err
+		return nil, dbError("open", "(schema)", err)
 	}
-	s.readEntities(keys)
+	s.readEntities(schema)
 	if err := s.checkLiterals(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.checkKept(ctx); err != nil {
+	if err := s.checkKept(schema); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -255,17 +255,13 @@ func (s *Store) checkLiterals(ctx context.Context) error {
 }
 
 // references are the foreign keys between tables of the map: child, parent.
-func references(ctx context.Context, db *sqldb.DB, m *datamap.Map) (keys [][2]string, err error) {
-	schema, err := catalog.Read(ctx, db, m)
-	if err != nil {
-		return nil, dbError("open", "(schema)", err)
-	}
+func references(schema *catalog.Schema) (keys [][2]string) {
 	for _, f := range schema.Foreign {
 		if one := [2]string{schema.NameOf(f.Child), schema.NameOf(f.Parent)}; !slices.Contains(keys, one) {
 			keys = append(keys, one)
 		}
 	}
-	return keys, nil
+	return keys
 }
 
 // ask asks the database what it is.

@@ -45,16 +45,14 @@ func (e *erasure) change(ctx context.Context, rows []*located) error {
 	return nil
 }
 
-// unlinked empties the columns that point to the person: of several not those by
-// which the row itself is known.
+// unlinked empties the columns that point to the person, and not those by which
+// the row itself is known.
 func (l *located) unlinked() (sets []set) {
 	if l.cut.Unlink != datamap.Null {
 		return nil
 	}
-	for _, name := range l.cut.Columns {
-		if len(l.cut.Columns) == 1 || name != l.e.Tenant && !slices.Contains(l.e.Key, name) {
-			sets = append(sets, set{column: name, sql: "NULL"})
-		}
+	for _, name := range l.e.Empties(l.cut.Edge) {
+		sets = append(sets, set{column: name, sql: "NULL"})
 	}
 	return sets
 }
@@ -75,7 +73,7 @@ func (e *erasure) update(ctx context.Context, rows []*located, sets []set) error
 	}
 	for chunk := range slices.Chunk(rows, batch) {
 		where := e.s.these(chunk, e.seekers[chunk[0].scope].Tenant)
-		query := fmt.Sprintf("UPDATE %s SET %s WHERE %s", e.s.quote(chunk[0].e.Name), strings.Join(texts, ", "), where)
+		query := fmt.Sprintf("UPDATE %s SET %s WHERE %s", e.s.table(chunk[0].e.Name), strings.Join(texts, ", "), where)
 		if err := e.s.only(ctx, e.tx, chunk[0].e.Table, len(chunk), query, slices.Concat(args, where.args)); err != nil {
 			return err
 		}
@@ -196,7 +194,7 @@ func (e *erasure) delete(ctx context.Context, t *entity, rows []*located) error 
 			}
 		}
 		where := s.these(chunk, tenant)
-		if err := s.only(ctx, e.tx, t.Table, len(chunk), fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(t.Name), where), where.args); err != nil {
+		if err := s.only(ctx, e.tx, t.Table, len(chunk), fmt.Sprintf("DELETE FROM %s WHERE %s", s.table(t.Name), where), where.args); err != nil {
 			return err
 		}
 	}
@@ -216,7 +214,7 @@ func (e *erasure) deleteLinks(ctx context.Context, t *entity, rows []*located) e
 	if j.Tenant != "" {
 		s.is(&links, s.at("", j.Table, j.Tenant), e.seekers[rows[0].scope].Tenant)
 	}
-	if err := s.exec(ctx, e.tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.quote(j.Table), links), links.args...); err != nil {
+	if err := s.exec(ctx, e.tx, fmt.Sprintf("DELETE FROM %s WHERE %s", s.table(j.Table), links), links.args...); err != nil {
 		return dbError("erase", j.Table, err)
 	}
 	return s.remember(ctx, e.tx, e.seekers[rows[0].scope].Tenant, owners)

@@ -53,8 +53,9 @@ type Column struct {
 	Labels    []string // of an enum
 	Size      int64    // characters or bytes that it holds at most; 0 where there is no limit
 	NotNull   bool
-	Generated bool // the database makes its values
-	Loose     bool // texts that differ in bytes may compare as equal
+	Generated bool   // the database makes its values
+	Loose     bool   // texts that differ in bytes may compare as equal
+	Collation string // on SQLite: by which rule, where Loose
 }
 
 // Class is a group of types that hold the same values.

@@ -13,7 +13,7 @@ func (r *reader) sqlite([]string) error {
 	var bare, strict, notNull bool
 	var key, hidden int
 	err := r.each(`SELECT l.name, l.type, l.wr, l.strict, COALESCE(m.sql, ''), c.name, c.type, c."notnull", c.pk, c.hidden
-		FROM pragma_table_list l JOIN sqlite_schema m ON m.name = l.name AND m.type IN ('table', 'view') JOIN pragma_table_xinfo(l.name) c
+		FROM pragma_table_list l JOIN sqlite_schema m ON m.name = l.name AND m.type IN ('table', 'view') JOIN pragma_table_xinfo(l.name, 'main') c
 		WHERE l.schema = 'main' AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND c.hidden <> 1 ORDER BY l.name, c.cid`, nil,
 		[]any{&table, &kind, &bare, &strict, &text, &column, &typ, &notNull, &key, &hidden}, func() {
 			t := r.table("main", table)
@@ -73,7 +73,7 @@ func (r *reader) sqliteIndexes() error {
 	var table, name, column, collation string
 	var unique, partial, primary bool
 	return r.each(`SELECT m.name, l.name, l."unique", l.partial, l.origin = 'pk', COALESCE(i.name, ''), COALESCE(i.coll, '')
-		FROM sqlite_schema m JOIN pragma_index_list(m.name) l JOIN pragma_index_xinfo(l.name) i
+		FROM sqlite_schema m JOIN pragma_index_list(m.name, 'main') l JOIN pragma_index_xinfo(l.name, 'main') i
 		WHERE m.type = 'table' AND i.key = 1 ORDER BY m.name, l.seq, i.seqno`, nil,
 		[]any{&table, &name, &unique, &partial, &primary, &column, &collation}, func() {
 			t := r.byID[r.id("main", table)]
@@ -82,7 +82,7 @@ func (r *reader) sqliteIndexes() error {
 			}
 			t.index(name, column, unique, partial).Primary = primary
 			if c := r.Column(t, column); c != nil && !strings.EqualFold(collation, "binary") {
-				c.Loose = true // as far as an index tells
+				c.Loose, c.Collation = true, collation // as far as an index tells
 			}
 		})
 }
@@ -91,7 +91,7 @@ func (r *reader) sqliteForeign(pk map[*Table][]string, texts map[*Table]string) 
 	var table, parent, column, to, rule string
 	var id, at int
 	return r.each(`SELECT m.name, f.id, f.seq, f."table", f."from", COALESCE(f."to", ''), upper(f.on_delete)
-		FROM sqlite_schema m JOIN pragma_foreign_key_list(m.name) f WHERE m.type = 'table' ORDER BY m.name, f.id, f.seq`, nil,
+		FROM sqlite_schema m JOIN pragma_foreign_key_list(m.name, 'main') f WHERE m.type = 'table' ORDER BY m.name, f.id, f.seq`, nil,
 		[]any{&table, &id, &at, &parent, &column, &to, &rule}, func() {
 			child := r.byID[r.id("main", table)]
 			if child == nil {
