@@ -31,11 +31,11 @@ func mapOfRights() *datamap.Map {
 	return &datamap.Map{Tenant: "main", Tables: []datamap.Table{
 		{
 			Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
-			Columns: []datamap.Column{{Name: "city", Category: "contact.city"}},
+			Columns: []datamap.Column{{Name: "city", Category: "contact.city", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
 		},
 		{
 			Name: "talks", Key: []string{"id"}, Erase: datamap.Delete, Link: &datamap.Link{Table: "talk_persons", Record: "talk", Person: "person"},
-			Columns: []datamap.Column{{Name: "body", Category: "text"}},
+			Columns: []datamap.Column{{Name: "body", Category: "text", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
 		},
 	}}
 }

@@ -259,7 +259,7 @@ func TestWhoeverWritesToThePlanTable(t *testing.T) {
 	s := quick(t)
 	ann := s.contact("ann@a.example")
 	p := s.approved(ann)
-	s.exec(`CREATE TABLE copy AS SELECT * FROM crmguard_privacy_plan`)
+	s.exec(`CREATE TABLE crmguard_copy AS SELECT * FROM crmguard_privacy_plan`)
 	o := s.done(p.ID)
 	for column, value := range map[string]any{
 		"outcome": []byte(`{"approved_by":"ceo","by":"nobody","counts":[],"reason":"forged"}`), "certificate": []byte("junk"),
@@ -277,7 +277,7 @@ func TestWhoeverWritesToThePlanTable(t *testing.T) {
 	}
 	require.Equal(t, o.Certificate, s.done(p.ID).Certificate)
 	s.exec(`DELETE FROM crmguard_privacy_plan`)
-	s.exec(`INSERT INTO crmguard_privacy_plan SELECT * FROM copy`) // approved, as it was
+	s.exec(`INSERT INTO crmguard_privacy_plan SELECT * FROM crmguard_copy`) // approved, as it was
 	again := s.done(p.ID)
 	require.Empty(t, again.Certificate, "there is one, and it was given out")
 	require.Equal(t, []string{"intent", "done"}, ops(t, s))

@@ -25,7 +25,7 @@ func exampleMap() *datamap.Map {
 		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
 		Columns: []datamap.Column{
 			{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"},
-			{Name: "country", Category: "contact.country", Shared: true},
+			{Name: "country", Category: "contact.country", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Shared: true},
 		},
 	}}}
 }

@@ -402,7 +402,7 @@ func TestNothingIsErasedWhileTheClockIsBehind(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.desk.Approve(t.Context(), p.ID, "user/2"))
 	s.erase(s.contact("c@c.example"))
-	s.now = s.now.Add(-time.Second)
+	s.now = s.now.Add(-2 * time.Minute) // hosts may differ by one
 	_, err = s.desk.Execute(t.Context(), p.ID)
 	require.ErrorIs(t, err, erasurelog.ErrClock)
 }

@@ -147,30 +147,30 @@ func dataMap() *datamap.Map {
 		{
 			Name: "contacts", Schema: "contact/3", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
 			Columns: []datamap.Column{
-				{Name: "country", Category: "contact.country", Shared: true},
+				{Name: "country", Category: "contact.country", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Shared: true},
 				{Name: "account_id", Shared: true},
 				{Name: "email", Category: "contact.email", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Sealed: true},
-				{Name: "email_idx", Category: "contact.email", Withhold: "blind index"},
+				{Name: "email_idx", Category: "contact.email", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Withhold: "blind index"},
 			},
 		},
 		{
 			Name: "notes", Key: []string{"id"}, Edges: []datamap.Edge{{Columns: []string{"contact_id"}, Table: "contacts"}}, Erase: datamap.Delete,
-			Columns: []datamap.Column{{Name: "body", Category: "text", Sealed: true}},
+			Columns: []datamap.Column{{Name: "body", Category: "text", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Sealed: true}},
 		},
 		{
 			Name: "invoices", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
 			Keep: &datamap.Keep{Because: "DE-HGB-257", From: "issued", Years: 10},
 			Columns: []datamap.Column{
-				{Name: "person", Category: "id", Erase: datamap.Retain},
-				{Name: "name", Category: "name", Erase: datamap.Retain},
-				{Name: "phone", Category: "phone", Erase: datamap.Null},
+				{Name: "person", Category: "id", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Erase: datamap.Retain},
+				{Name: "name", Category: "name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Erase: datamap.Retain},
+				{Name: "phone", Category: "phone", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Erase: datamap.Null},
 				{Name: "amount"},
 			},
 		},
 		{
 			Name: "activities", Key: []string{"id"}, Erase: datamap.Delete,
 			Link:    &datamap.Link{Table: "activity_persons", Record: "activity_id", Person: "person", Owner: "owner"},
-			Columns: []datamap.Column{{Name: "body", Category: "text", Sealed: true, Everyone: true}},
+			Columns: []datamap.Column{{Name: "body", Category: "text", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Sealed: true, Everyone: true}},
 		},
 	}}
 }
@@ -243,7 +243,10 @@ func (s *system) ledgerDir() string { return filepath.Join(s.dir, "ledger") }
 // open builds store, ledger and desk anew, as a restarted process would.
 func (s *system) open() { s.openWith(dataMap()) }
 
+// openWith opens a desk with the map, and with every table that it does not
+// name as one that holds nothing about persons.
 func (s *system) openWith(m *datamap.Map) {
+	m = s.whole(m)
 	t := s.t
 	var err error
 	digests := digestsOf(s.roots...)

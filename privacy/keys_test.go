@@ -140,7 +140,9 @@ func shredding() *datamap.Map {
 		}
 		t.Erase = datamap.Null
 		for j := range t.Columns {
-			t.Columns[j].Sealed, t.Columns[j].Erase = true, datamap.Shred
+			if t.Columns[j].Personal() {
+				t.Columns[j].Sealed, t.Columns[j].Erase = true, datamap.Shred
+			}
 		}
 		t.Columns = append(t.Columns, datamap.Column{Name: t.Person, Category: "id", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Erase: datamap.Retain})
 	}

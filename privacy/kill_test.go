@@ -93,12 +93,12 @@ func openOffice(t *testing.T, dir string) *office {
 	}})
 	require.NoError(t, err)
 	m := &datamap.Map{Tenant: "main", Tables: []datamap.Table{
-		{Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "email", Category: "email"}}},
-		{Name: "notes", Key: []string{"id"}, Edges: []datamap.Edge{{Columns: []string{"contact"}, Table: "contacts"}}, Erase: datamap.Delete, Columns: []datamap.Column{{Name: "body", Category: "text"}}},
+		{Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "email", Category: "email", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}}},
+		{Name: "notes", Key: []string{"id"}, Edges: []datamap.Edge{{Columns: []string{"contact"}, Table: "contacts"}}, Erase: datamap.Delete, Columns: []datamap.Column{{Name: "body", Category: "text", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}}},
 		{
 			Name: "invoices", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
 			Keep:    &datamap.Keep{Because: "law", From: "issued", Years: 10},
-			Columns: []datamap.Column{{Name: "person", Category: "id", Erase: datamap.Retain}, {Name: "amount", Category: "amount", Erase: datamap.Retain}, {Name: "phone", Category: "phone", Erase: datamap.Null}},
+			Columns: []datamap.Column{{Name: "person", Category: "id", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Erase: datamap.Retain}, {Name: "amount", Category: "amount", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Erase: datamap.Retain}, {Name: "phone", Category: "phone", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Erase: datamap.Null}},
 		},
 	}}
 	store, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: o.db, Map: m})

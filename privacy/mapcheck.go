@@ -5,12 +5,14 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/crmguard/crmguard/privacy/liveschema"
 )
 
 // ErrUnmapped says that the live schema holds what the data map does not know,
 // or is otherwise not what the map says: an erasure by it would be certified for
 // less than there is. The text lists the findings.
-var ErrUnmapped = errors.New("privacy: the data map does not fit the live schema: mend the map, and run CheckSchema in a test")
+var ErrUnmapped = errors.New("privacy: the data map does not fit the live schema: mend the map, and run liveschema.Check in a test")
 
 // mapAge is how old the last look at the live schema may be when an erasure
 // begins.
@@ -25,12 +27,6 @@ type mapCheck struct {
 // mapped compares the map with the live schema, unless that was done a moment
 // ago.
 func (d *Desk) mapped(ctx context.Context) error {
-	fits, ok := d.database.(interface {
-		Fits(ctx context.Context) error
-	})
-	if !ok {
-		return nil
-	}
 	now := d.now()
 	d.checked.mu.Lock()
 	age := now.Sub(d.checked.at)
@@ -38,7 +34,11 @@ func (d *Desk) mapped(ctx context.Context) error {
 	if age >= 0 && age < mapAge {
 		return nil
 	}
-	if err := tell(ctx, d, d.database.Name(), "check", "", fits.Fits); err != nil {
+	findings, err := liveschema.Check(ctx, d.cfg.DB, d.cfg.Map)
+	if err != nil {
+		return mute("comparing the data map with the live schema", err)
+	}
+	if err := findings.Err(); err != nil {
 		return errors.Join(ErrUnmapped, err)
 	}
 	d.checked.mu.Lock()

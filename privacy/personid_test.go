@@ -13,7 +13,7 @@ import (
 func personMap() *datamap.Map {
 	return &datamap.Map{Tenant: "main", Tables: []datamap.Table{{
 		Name: "people", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
-		Columns: []datamap.Column{{Name: "email", Category: "contact.email"}},
+		Columns: []datamap.Column{{Name: "email", Category: "contact.email", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
 	}}}
 }
 

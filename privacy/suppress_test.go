@@ -18,8 +18,8 @@ func plainMap(erase datamap.Action) *datamap.Map {
 	return &datamap.Map{Tenant: "main", Tables: []datamap.Table{{
 		Name: "people", Key: []string{"id"}, Person: "person", Created: "created", Erase: erase,
 		Columns: []datamap.Column{
-			{Name: "person", Category: "id", Purpose: "p", Basis: "b", Erase: datamap.Retain},
-			{Name: "email", Category: "email", Purpose: "p", Basis: "b", Identity: "email"},
+			{Name: "person", Category: "id", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Erase: datamap.Retain},
+			{Name: "email", Category: "email", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Identity: "email"},
 		},
 	}}}
 }
@@ -32,6 +32,7 @@ func plain(t *testing.T, erase datamap.Action, ddl string) *system {
 	if erase == datamap.Delete {
 		s.cfg.Map.Tables[0].Columns = s.cfg.Map.Tables[0].Columns[1:]
 	}
+	s.cfg.Map = s.whole(s.cfg.Map)
 	s.reopen()
 	return s
 }

@@ -132,7 +132,7 @@ func dataMap() *datamap.Map {
 		{Name: "account", Shared: true, Category: "contact.company", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"},
 		{Name: "country", Shared: true, Category: "contact.country", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"},
 		{Name: "language", Shared: true, Category: "contact.language", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"},
-		{Name: "email_index", Category: "contact.email", Purpose: "lookup", Basis: "dpv:Contract", Withhold: "blind index"},
+		{Name: "email_index", Category: "contact.email", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Withhold: "blind index"},
 		{Name: "seal", Withhold: "integrity tag"},
 	}
 	for _, name := range sealedFields() {

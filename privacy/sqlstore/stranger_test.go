@@ -113,7 +113,7 @@ func TestAPersonIsWhoTheColumnHoldsInThatSpelling(t *testing.T) {
 				for _, id := range c.nobody {
 					rows, err := s.Find(t.Context(), datastore.Scope{Tenant: "t1", Person: id})
 					if id == "" {
-						require.ErrorIs(t, err, privacy.ErrID)
+						require.ErrorIs(t, err, datastore.ErrScope)
 						continue
 					}
 					require.NoError(t, err, "%q", id)
