@@ -132,7 +132,8 @@ func stages() []stage {
 		{Package: "audit", Name: "million", Set: nobody, Counts: millionCounts},
 		{Package: "backup", Set: backupContests},
 		{Package: "integrity", Set: integrityContests},
-		{Package: "privacy", Set: privacyContests},
+		{Package: "privacy", Name: "erasures", Set: privacyContests},
+		{Package: "privacy", Name: "desk", Set: nobody, Counts: privacyCounts},
 	}
 }
 

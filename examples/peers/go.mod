@@ -5,6 +5,7 @@ go 1.26.0
 replace github.com/crmguard/crmguard => ../..
 
 require (
+	filippo.io/age v1.3.2
 	filippo.io/torchwood v0.9.0
 	github.com/cedar-policy/cedar-go v1.9.0
 	github.com/crmguard/crmguard v0.0.0-00010101000000-000000000000
@@ -22,7 +23,6 @@ require (
 )
 
 require (
-	filippo.io/age v1.3.2 // indirect
 	filippo.io/hpke v0.4.0 // indirect
 	github.com/PlakarKorp/go-cdc-chunkers v1.1.0 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect

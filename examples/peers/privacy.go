@@ -2,26 +2,21 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
-
-	"github.com/crmguard/crmguard/privacy"
-	"github.com/crmguard/crmguard/privacy/datamap"
-	"github.com/crmguard/crmguard/privacy/erasurelog"
-	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // Four tables; each person has 1 contact, 3 deals, 10 activities and 5 notes.
 var personTables = []string{
 	`CREATE TABLE contacts (id TEXT PRIMARY KEY, name TEXT NOT NULL, email TEXT NOT NULL, created INTEGER NOT NULL) STRICT`,
-	`CREATE TABLE deals (id TEXT PRIMARY KEY, person TEXT NOT NULL, title TEXT NOT NULL) STRICT`,
-	`CREATE TABLE activities (id TEXT PRIMARY KEY, person TEXT NOT NULL, body TEXT NOT NULL) STRICT`,
-	`CREATE TABLE notes (id TEXT PRIMARY KEY, person TEXT NOT NULL, body TEXT NOT NULL) STRICT`,
+	`CREATE TABLE deals (id TEXT PRIMARY KEY, person TEXT NOT NULL, title TEXT NOT NULL, created INTEGER NOT NULL) STRICT`,
+	`CREATE TABLE activities (id TEXT PRIMARY KEY, person TEXT NOT NULL, body TEXT NOT NULL, created INTEGER NOT NULL) STRICT`,
+	`CREATE TABLE notes (id TEXT PRIMARY KEY, person TEXT NOT NULL, body TEXT NOT NULL, created INTEGER NOT NULL) STRICT`,
 	`CREATE INDEX deals_person ON deals (person)`,
 	`CREATE INDEX activities_person ON activities (person)`,
 	`CREATE INDEX notes_person ON notes (person)`,
@@ -32,261 +27,164 @@ var perPerson = []struct {
 	rows          int
 }{{"deals", "title", 3}, {"activities", "body", 10}, {"notes", "body", 5}}
 
-const (
-	bystanders  = 500 // who stay
-	perDatabase = 20  // erasures, after which a young database is old
-)
+// created is when every row was, in microseconds: before any erasure.
+const created = 1_700_000_000_000_000
 
-// An eraser forgets one person in a database of its own.
-type eraser struct {
+// An engine is a kind of database in which people are erased.
+type engine struct {
 	name  string
-	role  role
-	db    *sql.DB
-	erase func(ctx context.Context, person string) error
+	empty func(ctx context.Context, name string) (*sql.DB, error) // a new database
+	typed func(statement string) string                           // a statement as this engine wants it
 }
 
-func privacyContests(ctx context.Context, p *bench) ([]contest, error) {
-	note := "SQLite (modernc), WAL, synchronous=FULL, 500 other people. Ours plans, approves and executes: stored plan, two fsynced lines in the ledger outside the database, deletion, reading back by key and by a fresh search, signed certificate; the waiting times are configured away. The peer counts, deletes in one transaction with one line into a log table, and counts what is left. The floor only deletes. "
-	young, err := erasures(ctx, p, "erase one person, 19 rows in 4 tables", note+"Database and ledger are made anew after 20 erasures.", 0)
+// engines are SQLite and, where a server is installed, PostgreSQL.
+func engines(p *bench) ([]engine, error) {
+	out := []engine{{
+		name:  "SQLite",
+		empty: func(ctx context.Context, name string) (*sql.DB, error) { return p.database(ctx, name) },
+		typed: func(statement string) string { return statement },
+	}}
+	s, err := p.postgres()
+	if errors.Is(err, errNoServer) {
+		return out, nil
+	}
 	if err != nil {
 		return nil, err
 	}
-	earlier := 100
-	if p.small {
-		earlier = 2
-	}
-	grown, err := erasures(ctx, p, fmt.Sprintf("erase one person when %d and more were erased before", earlier), note+"Here the databases are kept to the end, and with them the ledger, which ours reads and verifies whole.", earlier)
-	return []contest{young, grown}, err
-}
-
-// erasures measures in databases in which some people were erased before.
-func erasures(ctx context.Context, p *bench, what, note string, earlier int) (contest, error) {
-	makers := []func(context.Context, *bench) (*eraser, error){deskEraser, carefulEraser, bareEraser}
-	out := contest{Package: "privacy", What: what, Note: note}
-	for _, create := range makers {
-		fresh := func() (*eraser, error) {
-			e, err := create(ctx, p)
+	return append(out, engine{
+		name: "PostgreSQL",
+		empty: func(ctx context.Context, _ string) (*sql.DB, error) {
+			dsn, err := s.database(ctx)
 			if err != nil {
 				return nil, err
 			}
-			return e, errors.Join(addPeople(ctx, e.db, bystanders, nil), e.eraseNew(ctx, earlier))
-		}
-		first, err := fresh()
-		if err != nil {
-			return out, err
-		}
-		e, erased, people := first, 0, []string(nil)
-		out.Contestants = append(out.Contestants, contestant{
-			Name: first.name, Role: first.role,
-			Answer: func() (string, error) { return first.answer(ctx) },
-			Setup: func(n int) (err error) {
-				if earlier == 0 && erased >= perDatabase { // a grown ledger is kept, a young one is made anew
-					if e, err = fresh(); err != nil {
-						return err
-					}
-					erased = 0
-				}
-				erased, people = erased+n, nil
-				return addPeople(ctx, e.db, n, &people)
-			},
-			Run: func(int) error { return e.eraseAll(ctx, people) },
-		})
-	}
-	return out, nil
+			return p.connect(dsn, 4)
+		},
+		typed: inPostgres,
+	}), nil
 }
 
-func (e *eraser) eraseAll(ctx context.Context, people []string) error {
-	for _, id := range people {
-		if err := e.erase(ctx, id); err != nil {
+// inPostgres writes a statement of SQLite with the types and the numbered
+// arguments of PostgreSQL.
+func inPostgres(statement string) string {
+	statement = strings.NewReplacer(" STRICT", "", "INTEGER", "BIGINT").Replace(statement)
+	var b strings.Builder
+	n := 0
+	for part := range strings.SplitSeq(statement, "?") {
+		if n > 0 {
+			fmt.Fprintf(&b, "$%d", n)
+		}
+		b.WriteString(part)
+		n++
+	}
+	return b.String()
+}
+
+// A population is people in a database.
+type population struct {
+	engine
+	db *sql.DB
+}
+
+// populate makes a database with n people in it, and tables besides.
+func populate(ctx context.Context, e engine, name string, n int, besides ...string) (*population, error) {
+	db, err := e.empty(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	c := &population{e, db}
+	for _, statement := range slices.Concat(besides, personTables) {
+		if _, err := db.ExecContext(ctx, e.typed(statement)); err != nil {
+			return nil, err
+		}
+	}
+	_, err = c.add(ctx, n)
+	return c, err
+}
+
+// add inserts n people and their rows.
+func (c *population) add(ctx context.Context, n int) (people []string, err error) {
+	for range n {
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, err
+		}
+		people = append(people, id.String())
+	}
+	return people, c.insert(ctx, people)
+}
+
+// insert makes people of these ids, with their rows.
+func (c *population) insert(ctx context.Context, people []string) error {
+	return within(ctx, c.db, func(tx *sql.Tx) error {
+		if err := c.insertContacts(ctx, tx, people); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// eraseNew adds people and erases them.
-func (e *eraser) eraseNew(ctx context.Context, n int) error {
-	var people []string
-	if err := addPeople(ctx, e.db, n, &people); err != nil {
-		return err
-	}
-	return e.eraseAll(ctx, people)
-}
-
-// addPeople inserts people and their rows.
-func addPeople(ctx context.Context, db *sql.DB, n int, ids *[]string) error {
-	return within(ctx, db, func(tx *sql.Tx) error {
-		for range n {
-			id, err := uuid.NewV7()
-			if err != nil {
-				return err
-			}
-			person := id.String()
-			if _, err := tx.ExecContext(ctx, `INSERT INTO contacts VALUES (?, 'Zoë Müller', ?, 0)`, person, person+"@crm.example"); err != nil {
-				return err
-			}
+		for _, person := range people {
 			for _, t := range perPerson {
-				for i := range t.rows {
-					if _, err := tx.ExecContext(ctx, `INSERT INTO `+t.table+` VALUES (?, ?, 'about Zoë Müller and her order')`, fmt.Sprintf("%s-%d", person, i), person); err != nil {
-						return err
-					}
+				if err := c.insertRows(ctx, tx, t.table, person, t.rows); err != nil {
+					return err
 				}
-			}
-			if ids != nil {
-				*ids = append(*ids, person)
 			}
 		}
 		return nil
 	})
 }
 
-func (e *eraser) rows(ctx context.Context, where string, args ...any) (int, error) {
-	total := 0
-	for _, t := range []string{"contacts", "deals", "activities", "notes"} {
-		condition := where
-		if where != "" && t == "contacts" {
-			condition = ` WHERE id = ?`
+// insertContacts makes people who have no other rows.
+func (c *population) insertContacts(ctx context.Context, tx *sql.Tx, people []string) error {
+	for chunk := range slices.Chunk(people, 1000) {
+		var args []any
+		for _, person := range chunk {
+			args = append(args, person, "Zoë Müller", person+"@crm.example", int64(created))
 		}
-		n, err := one[int](ctx, e.db, `SELECT COUNT(*) FROM `+t+condition, args...)
-		if err != nil {
-			return 0, err
-		}
-		total += n
-	}
-	return total, nil
-}
-
-// answer erases one person and counts who is left.
-func (e *eraser) answer(ctx context.Context) (string, error) {
-	var people []string
-	if err := addPeople(ctx, e.db, 1, &people); err != nil {
-		return "", err
-	}
-	found, err := e.rows(ctx, ` WHERE person = ?`, people[0])
-	if err != nil {
-		return "", err
-	}
-	if err := e.erase(ctx, people[0]); err != nil {
-		return "", err
-	}
-	left, err := e.rows(ctx, ` WHERE person = ?`, people[0])
-	if err != nil {
-		return "", err
-	}
-	others, err := e.rows(ctx, "")
-	return fmt.Sprintf("%d rows found, %d left, others keep %d", found, left, others), err
-}
-
-func deletePerson(ctx context.Context, tx *sql.Tx, person string) error {
-	for _, statement := range []string{`DELETE FROM notes WHERE person = ?`, `DELETE FROM activities WHERE person = ?`, `DELETE FROM deals WHERE person = ?`, `DELETE FROM contacts WHERE id = ?`} {
-		if _, err := tx.ExecContext(ctx, statement, person); err != nil {
+		if err := c.exec(ctx, tx, `INSERT INTO contacts VALUES `+tuples(len(chunk)), args...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func bareEraser(ctx context.Context, p *bench) (*eraser, error) {
-	db, err := p.database(ctx, "bare", personTables...)
-	return &eraser{name: "four DELETEs in a transaction", role: floor, db: db, erase: func(ctx context.Context, person string) error {
-		return within(ctx, db, func(tx *sql.Tx) error { return deletePerson(ctx, tx, person) })
-	}}, err
-}
-
-func carefulEraser(ctx context.Context, p *bench) (*eraser, error) {
-	db, err := p.database(ctx, "careful", append([]string{`CREATE TABLE erased (at INTEGER NOT NULL, rows INTEGER NOT NULL) STRICT`}, personTables...)...)
-	e := &eraser{name: "hand-written SQL: DELETEs, log row, count afterwards", role: peer, db: db}
-	e.erase = func(ctx context.Context, person string) error {
-		found, err := e.rows(ctx, ` WHERE person = ?`, person)
-		if err != nil {
+// insertRows gives a person n rows of a table.
+func (c *population) insertRows(ctx context.Context, tx *sql.Tx, table, person string, n int) error {
+	for from := 0; from < n; from += 1000 {
+		var args []any
+		size := min(1000, n-from)
+		for i := range size {
+			args = append(args, fmt.Sprintf("%s-%d", person, from+i), person, "about Zoë Müller and her order", int64(created))
+		}
+		if err := c.exec(ctx, tx, `INSERT INTO `+table+` VALUES `+tuples(size), args...); err != nil {
 			return err
 		}
-		if err := within(ctx, db, func(tx *sql.Tx) error {
-			if err := deletePerson(ctx, tx, person); err != nil {
-				return err
+	}
+	return nil
+}
+
+// tuples are n rows of four arguments.
+func tuples(n int) string { return strings.TrimSuffix(strings.Repeat("(?, ?, ?, ?), ", n), ", ") }
+
+func (c *population) exec(ctx context.Context, tx *sql.Tx, statement string, args ...any) error {
+	_, err := tx.ExecContext(ctx, c.typed(statement), args...)
+	return err
+}
+
+// found counts the rows of a person; of everybody where it is nobody's.
+func (c *population) found(ctx context.Context, person string) (int, error) {
+	total := 0
+	for _, t := range []string{"contacts", "deals", "activities", "notes"} {
+		query, args := `SELECT COUNT(*) FROM `+t, []any(nil)
+		if person != "" {
+			column := "person"
+			if t == "contacts" {
+				column = "id"
 			}
-			_, err := tx.ExecContext(ctx, `INSERT INTO erased VALUES (?, ?)`, time.Now().UnixMicro(), found)
-			return err
-		}); err != nil {
-			return err
+			query, args = query+` WHERE `+column+` = ?`, []any{person}
 		}
-		left, err := e.rows(ctx, ` WHERE person = ?`, person)
-		if err == nil && left != 0 {
-			err = fmt.Errorf("%d rows are left", left)
-		}
-		return err
-	}
-	return e, err
-}
-
-func deskEraser(ctx context.Context, p *bench) (*eraser, error) {
-	vault, err := newVault(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	db, err := p.database(ctx, "desk", personTables...)
-	if err != nil {
-		return nil, err
-	}
-	if err := privacy.Install(ctx, db); err != nil {
-		return nil, err
-	}
-	dir, err := p.folder("ledger")
-	if err != nil {
-		return nil, err
-	}
-	ledger, err := erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(dir), Digests: vault.LedgerDigests()})
-	if err != nil {
-		return nil, err
-	}
-	if err := ledger.Create(ctx); err != nil {
-		return nil, err
-	}
-	data := dataMap()
-	store, err := sqlstore.Open(ctx, sqlstore.Config{Name: "crm", DB: db, Map: data})
-	if err != nil {
-		return nil, err
-	}
-	_, signer, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return nil, err
-	}
-	desk, err := privacy.Open(ctx, privacy.Config{
-		Map: data, DB: db, Ledger: ledger, Database: store, Sign: signer,
-		Delay: -1, Lease: -1, PerDay: -1,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &eraser{name: "Desk.PlanErasure, Approve, Execute", role: ours, db: db, erase: func(ctx context.Context, person string) error {
-		plan, err := desk.PlanErasure(ctx, privacy.Request{Tenant: tenant, Person: person, Reason: "gdpr-17:1", By: "u1"})
+		n, err := one[int](ctx, c.db, c.typed(query), args...)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		if err := desk.Approve(ctx, plan.ID, "u2"); err != nil {
-			return err
-		}
-		outcome, err := desk.Execute(ctx, plan.ID)
-		if err == nil && outcome.State != privacy.Done {
-			err = fmt.Errorf("the erasure is %s", outcome.State)
-		}
-		return err
-	}}, nil
-}
-
-func dataMap() *datamap.Map {
-	text := func(name, category string) datamap.Column {
-		return datamap.Column{Name: name, Category: category, Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}
+		total += n
 	}
-	tables := []datamap.Table{{
-		Name: "contacts", Key: []string{"id"}, Person: "id", Erase: datamap.Delete,
-		Columns: []datamap.Column{text("name", "contact.name"), text("email", "contact.email"), {Name: "created"}},
-	}}
-	for _, t := range perPerson {
-		tables = append(tables, datamap.Table{
-			Name: t.table, Key: []string{"id"}, Person: "person", Erase: datamap.Delete,
-			Columns: []datamap.Column{text(t.column, "free.text")},
-		})
-	}
-	return &datamap.Map{Tenant: tenant, Tables: tables}
+	return total, nil
 }

@@ -53,6 +53,11 @@ func (e *TooManyError) Error() string {
 // those that other identities lead to: for stores that have no other way to the
 // person, asked before anything is erased. Empty where the map declares none.
 func (s *Store) Identities(ctx context.Context, scope datastore.Scope) (map[string][]string, error) {
+	if !slices.ContainsFunc(s.entities, func(e *entity) bool {
+		return slices.ContainsFunc(e.Columns, func(c datamap.Column) bool { return c.Identity != "" })
+	}) {
+		return map[string][]string{}, nil
+	}
 	known, err := s.identitiesOf(ctx, scope)
 	return known.Identities, err
 }
