@@ -30,7 +30,7 @@ type way struct {
 	fields  []field
 	targets []field // of a row edge
 	sealed  bool    // the column cannot be compared: rows are searched by the application
-	merged  bool    // it names whom the row was merged into: a foreign key there would keep the one from going before the other
+	merged  bool    // it is the foreign key that names whom the row was merged into
 }
 
 // An output is what rows of a table give to the edges of others.
@@ -62,7 +62,7 @@ func rowsOf(table string, columns []string) string {
 
 // entities makes the tables of the map ready, each behind those that its rows
 // lead over, as far as they do not lead in circles.
-func (s *Store) readEntities(references [][2]string) {
+func (s *Store) readEntities(references []reference) {
 	byName := map[string]*entity{}
 	for _, t := range s.cfg.Map.Tables {
 		if t.Reaches() {
@@ -86,8 +86,8 @@ func (s *Store) readEntities(references [][2]string) {
 			}
 		}
 	}
-	for _, e := range byName {
-		if e.Merged != "" && e.Person != "" && e.Erase == datamap.Delete {
+	for _, r := range references {
+		if e := byName[r.child]; e != nil && r.parent == r.child && r.empties && e.mergesOver(r) {
 			w := s.way(e, datamap.Edge{Columns: []string{e.Merged}, Table: e.Name, To: []string{e.Person}, Unlink: datamap.Null})
 			w.merged = true
 			e.gives(output{w.source, w.To})
@@ -100,6 +100,12 @@ func (s *Store) readEntities(references [][2]string) {
 		s.entities = append(s.entities, e)
 		s.readsOf(e)
 	}
+}
+
+// mergesOver reports whether a foreign key says whom a row that goes was merged
+// into: it would keep the one from going before the other.
+func (e *entity) mergesOver(r reference) bool {
+	return e.Merged != "" && e.Person != "" && e.Erase == datamap.Delete && len(r.columns) == 1 && strings.EqualFold(r.columns[0], e.Merged)
 }
 
 func (e *entity) gives(o output) {
@@ -131,7 +137,7 @@ func (s *Store) way(e *entity, edge datamap.Edge) way {
 // parentsFirst orders the tables that lead to persons so that each comes behind
 // those that its edges and foreign keys lead to: rows are found in that order,
 // and deleted in the opposite one. A circle is entered somewhere.
-func parentsFirst(m *datamap.Map, references [][2]string) (ordered []datamap.Table) {
+func parentsFirst(m *datamap.Map, references []reference) (ordered []datamap.Table) {
 	var visit func(t datamap.Table)
 	seen := map[string]bool{}
 	visit = func(t datamap.Table) {
@@ -145,7 +151,7 @@ func parentsFirst(m *datamap.Map, references [][2]string) (ordered []datamap.Tab
 			}
 		}
 		for _, r := range references {
-			if to, ok := m.Table(r[1]); ok && r[0] == t.Name {
+			if to, ok := m.Table(r.parent); ok && r.child == t.Name {
 				visit(to)
 			}
 		}
