@@ -30,7 +30,7 @@ func Walk(t *testing.T, d testdb.Database, rounds int, f func(rt *rapid.T, c *Ca
 	require.NoError(t, flag.Set("rapid.checks", strconv.Itoa(rounds)))
 	defer func() { require.NoError(t, flag.Set("rapid.checks", before)) }()
 	rapid.Check(t, func(rt *rapid.T) {
-		c := Draw(rt, d.Name, Options{})
+		c := Draw(rt, d.Name, Options{Undated: true})
 		handle, err := c.Create(t.Context(), d)
 		require.NoError(rt, err)
 		defer func() { require.NoError(rt, c.Drop(t.Context(), handle)) }()
