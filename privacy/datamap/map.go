@@ -58,7 +58,7 @@ type Table struct {
 	Person  string   // column with the person's id: the commonest edge, written short
 	Edges   []Edge   // more ways from a row to a person; a row is found once, however many lead to it
 	Link    *Link    // link table of a record that concerns several persons
-	Merged  string   // of a table with Person: column with the id of the person into whom the row's person was merged
+	Merged  string   // of a table with Person: column with the id of the person into whom the row's person was merged; where it is a foreign key, an erasure of that person empties it
 	Created string   // column with the creation time: an integer of microseconds since 1970 UTC, a time of the database in UTC, or RFC 3339 text; empty means the UUIDv7 time of Key. A day without a time of day says nothing
 	Erase   Action   // Delete, or what happens to the personal columns of rows that stay
 	Keep    *Keep    // the obligation that beats Erase while it runs

@@ -32,6 +32,7 @@ type way struct {
 	targets []field // of a row edge
 	sealed  bool    // the column cannot be compared: rows are searched by the application
 	unique  bool    // of a row edge: no two rows have the values that it names
+	merged  bool    // it is the foreign key that names whom the row was merged into
 }
 
 // An output is what rows of a table give to the edges of others.
@@ -65,7 +66,6 @@ func rowsOf(table string, columns []string) string {
 // lead over, as far as they do not lead in circles.
 func (s *Store) readEntities(schema *catalog.Schema) {
 	references := references(schema)
-
 	byName := map[string]*entity{}
 	for _, t := range s.cfg.Map.Tables {
 		if t.Reaches() {
@@ -89,6 +89,14 @@ func (s *Store) readEntities(schema *catalog.Schema) {
 			}
 		}
 	}
+	for _, r := range references {
+		if e := byName[r.child]; e != nil && r.parent == r.child && r.empties && e.mergesOver(r) {
+			w := s.way(e, datamap.Edge{Columns: []string{e.Merged}, Table: e.Name, To: []string{e.Person}, Unlink: datamap.Null})
+			w.merged = true
+			e.gives(output{w.source, w.To})
+			e.cuts = append(e.cuts, w)
+		}
+	}
 	s.entities = nil
 	for _, t := range parentsFirst(s.cfg.Map, references) {
 		e := byName[t.Name]
@@ -110,6 +118,12 @@ func (e *entity) sealed() (all []*way) {
 		}
 	}
 	return all
+}
+
+// mergesOver reports whether a foreign key says whom a row that goes was merged
+// into: it would keep the one from going before the other.
+func (e *entity) mergesOver(r reference) bool {
+	return e.Merged != "" && e.Person != "" && e.Erase == datamap.Delete && len(r.columns) == 1 && strings.EqualFold(r.columns[0], e.Merged)
 }
 
 func (e *entity) gives(o output) {
@@ -142,7 +156,7 @@ func (s *Store) way(e *entity, edge datamap.Edge, schema *catalog.Schema) way {
 // parentsFirst orders the tables that lead to persons so that each comes behind
 // those that its edges and foreign keys lead to: rows are found in that order,
 // and deleted in the opposite one. A circle is entered somewhere.
-func parentsFirst(m *datamap.Map, references [][2]string) (ordered []datamap.Table) {
+func parentsFirst(m *datamap.Map, references []reference) (ordered []datamap.Table) {
 	var visit func(t datamap.Table)
 	seen := map[string]bool{}
 	visit = func(t datamap.Table) {
@@ -156,7 +170,7 @@ func parentsFirst(m *datamap.Map, references [][2]string) (ordered []datamap.Tab
 			}
 		}
 		for _, r := range references {
-			if to, ok := m.Table(r[1]); ok && r[0] == t.Name {
+			if to, ok := m.Table(r.parent); ok && r.child == t.Name {
 				visit(to)
 			}
 		}
@@ -237,7 +251,11 @@ func (s *Store) readsOf(e *entity) {
 		}
 		f := s.at("t0", e.Name, c.Name)
 		e.changes = append(e.changes, change{c, f})
-		for _, a := range []datamap.Action{action, e.Erase} { // the table's, once an obligation is over
+		actions := []datamap.Action{action}
+		if action == datamap.Retain && !e.IsPerson(c.Where()) {
+			actions = append(actions, e.Erase) // once the obligation is over
+		}
+		for _, a := range actions {
 			switch {
 			case a == datamap.Retain, a == datamap.Shred, a == datamap.Delete:
 			case a == datamap.Null && c.Path == "":

@@ -254,12 +254,17 @@ func (s *Store) checkLiterals(ctx context.Context) error {
 	return nil
 }
 
-// references are the foreign keys between tables of the map: child, parent.
-func references(schema *catalog.Schema) (keys [][2]string) {
+// A reference is a foreign key between tables of the map.
+type reference struct {
+	child, parent string
+	columns       []string
+	empties       bool // all of them may be NULL
+}
+
+func references(schema *catalog.Schema) (keys []reference) {
 	for _, f := range schema.Foreign {
-		if one := [2]string{schema.NameOf(f.Child), schema.NameOf(f.Parent)}; !slices.Contains(keys, one) {
-			keys = append(keys, one)
-		}
+		required := slices.ContainsFunc(f.Child.Columns, func(c catalog.Column) bool { return c.NotNull && slices.Contains(f.Columns, c.Name) })
+		keys = append(keys, reference{schema.NameOf(f.Child), schema.NameOf(f.Parent), f.Columns, !required})
 	}
 	return keys
 }
