@@ -104,7 +104,7 @@ func TestNoGraceForARestoredDatabase(t *testing.T) {
 		g, err := s.desk.Gate(t.Context())
 		require.NoError(t, err, "this process has seen the ledger, and this mark with it")
 		require.NotEmpty(t, g.Warning)
-		s.open() // another process
+		s.open()                       // another process
 		s.cfg.Grace = 1000 * time.Hour // it is not the time that decides
 		s.reopen()
 		g, err = s.desk.Gate(t.Context())
