@@ -139,15 +139,15 @@ func (w view) withheld(c datamap.Column) string {
 // without is a stored document without one of its members, and whether that was
 // in it.
 func without(stored any, path string) (rest any, was bool, err error) {
-	v, err := value.Scanned(stored)
-	if err != nil || v.IsNull() {
-		return stored, false, err
+	document, cutBefore := stored.(json.RawMessage)
+	if !cutBefore {
+		text, err := textOf(stored)
+		if err != nil || text == "" {
+			return stored, false, err
+		}
+		document = json.RawMessage(text)
 	}
-	text, err := textOf(stored)
-	if err != nil {
-		return nil, false, err
-	}
-	document, err := edit([]byte(text), pointer(path), func(json.RawMessage) (json.RawMessage, error) {
+	document, err = edit(document, pointer(path), func(json.RawMessage) (json.RawMessage, error) {
 		was = true
 		return nil, nil
 	})

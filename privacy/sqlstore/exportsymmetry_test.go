@@ -95,9 +95,7 @@ func symmetric(t *testing.T, rt require.TestingT, db wholedb.DB, m *datamap.Map,
 		return all
 	}
 	before := rows()
-	for _, scope := range scopes {
-		require.NoError(rt, s.Erase(t.Context(), scope, nil))
-	}
+	require.NoError(rt, s.EraseIn(t.Context(), scopes, func(context.Context, datastore.Tx, []datastore.Row) error { return nil }))
 	after := rows()
 	for name, was := range before {
 		is, stayed := after[name]
