@@ -30,6 +30,7 @@ type way struct {
 	fields  []field
 	targets []field // of a row edge
 	sealed  bool    // the column cannot be compared: rows are searched by the application
+	merged  bool    // it names whom the row was merged into: a foreign key there would keep the one from going before the other
 }
 
 // An output is what rows of a table give to the edges of others.
@@ -83,6 +84,14 @@ func (s *Store) readEntities(references [][2]string) {
 			} else {
 				e.cuts = append(e.cuts, w)
 			}
+		}
+	}
+	for _, e := range byName {
+		if e.Merged != "" && e.Person != "" && e.Erase == datamap.Delete {
+			w := s.way(e, datamap.Edge{Columns: []string{e.Merged}, Table: e.Name, To: []string{e.Person}, Unlink: datamap.Null})
+			w.merged = true
+			e.gives(output{w.source, w.To})
+			e.cuts = append(e.cuts, w)
 		}
 	}
 	s.entities = nil
@@ -217,7 +226,11 @@ func (s *Store) readsOf(e *entity) {
 		}
 		f := s.at("t0", e.Name, c.Name)
 		e.changes = append(e.changes, change{c, f})
-		for _, a := range []datamap.Action{action, e.Erase} { // the table's, once an obligation is over
+		actions := []datamap.Action{action}
+		if action == datamap.Retain && !e.IsPerson(c.Where()) {
+			actions = append(actions, e.Erase) // once the obligation is over
+		}
+		for _, a := range actions {
 			switch {
 			case a == datamap.Retain, a == datamap.Shred, a == datamap.Delete:
 			case a == datamap.Null && c.Path == "":

@@ -69,7 +69,7 @@ func (f *finding) cut(ctx context.Context, e *entity, w *way, values []given) er
 			}
 			for _, scope := range scopes {
 				one := *l
-				one.scope, one.cut, one.over = scope, w, w.Table != ""
+				one.scope, one.cut, one.over, one.hidden = scope, w, w.Table != "", w.merged
 				if one.row.Class = datastore.Deleted; one.stays() {
 					one.row.Class, one.row.Others = datastore.Redacted, true
 				}

@@ -122,7 +122,7 @@ func (c *Case) make(d *drawer, t *table, r *row) {
 		if e.Unlink == "" {
 			continue
 		}
-		if target := c.points(d, t, e); target != wholedb.Nobody && target != r.owner {
+		if target := c.points(d, t, r, e); target != wholedb.Nobody && target != r.owner {
 			about = append(about, target)
 			r.values[e.Columns[0]] = c.rows[0][target].values["id"]
 			if e.Unlink == datamap.Delete {
@@ -179,8 +179,8 @@ func (c *Case) make(d *drawer, t *table, r *row) {
 	}
 }
 
-// points draws whom a row points to that is not about them.
-func (c *Case) points(d *drawer, t *table, e datamap.Edge) int {
+// points draws whom of its tenant a row points to that is not about them.
+func (c *Case) points(d *drawer, t *table, r *row, e datamap.Edge) int {
 	most := len(c.People) - 1
 	if t.way == personal {
 		most = -1
@@ -190,7 +190,11 @@ func (c *Case) points(d *drawer, t *table, e datamap.Edge) int {
 			}
 		}
 	}
-	return d.upTo(wholedb.Nobody, most, "points to "+e.Table)
+	target := d.upTo(wholedb.Nobody, most, "points to "+e.Table)
+	if target != wholedb.Nobody && c.People[target].Tenant != r.tenant {
+		return wholedb.Nobody
+	}
+	return target
 }
 
 // key is a value of the row's key.
