@@ -10,6 +10,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/value"
+	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
@@ -42,9 +43,17 @@ func (s *Store) Export(ctx context.Context, scope datastore.Scope) iter.Seq2[dat
 	}
 }
 
-// exportable are the rows of an export by entity, without what an erasure would
-// have to know of them.
-func (s *Store) exportable(ctx context.Context, scope datastore.Scope) ([][]*located, error) {
+// An exportRow is what an export has to know of a row: of a person with many,
+// less than an erasure does.
+type exportRow struct {
+	key    []keyPart
+	owner  string
+	others bool
+	cut    *way
+}
+
+// exportable are the rows of an export, by entity.
+func (s *Store) exportable(ctx context.Context, scope datastore.Scope) ([][]exportRow, error) {
 	seekers, err := s.resolve(ctx, []datastore.Scope{scope})
 	if err != nil {
 		return nil, err
@@ -53,27 +62,29 @@ func (s *Store) exportable(ctx context.Context, scope datastore.Scope) ([][]*loc
 	if err != nil {
 		return nil, err
 	}
-	rows := make([][]*located, len(s.entities))
+	rows := make([][]exportRow, len(s.entities))
 	for _, l := range found {
-		l.values, l.actions = nil, nil
 		if i := slices.Index(s.entities, l.e); !l.hidden {
-			rows[i] = append(rows[i], l)
+			rows[i] = append(rows[i], exportRow{l.key, l.owner, l.others, l.cut})
 		}
 	}
 	return rows, nil
 }
 
-func (s *Store) records(ctx context.Context, e *entity, scope datastore.Scope, rows []*located) ([]datastore.Record, error) {
+func (s *Store) records(ctx context.Context, e *entity, scope datastore.Scope, rows []exportRow) ([]datastore.Record, error) {
 	columns := exported(e.Table)
 	names := make([]string, len(columns))
 	for i, c := range columns {
 		names[i] = s.quote(c.name)
 	}
-	byKey := map[string][]*located{}
-	for _, l := range rows {
-		byKey[l.row.Key] = append(byKey[l.row.Key], l)
+	byKey := map[string][]exportRow{}
+	these := make([]*located, len(rows))
+	for i, row := range rows {
+		key := joinKey(row.key)
+		byKey[key] = append(byKey[key], row)
+		these[i] = &located{e: e, key: row.key}
 	}
-	where := s.these(rows, scope.Tenant)
+	where := s.these(these, scope.Tenant)
 	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(names, ", "), s.quote(e.Name), where, strings.Join(names[:len(e.Key)], ", "))
 	var records []datastore.Record
 	var texts []bool
@@ -116,7 +127,7 @@ func (s *Store) textColumns(rows *sql.Rows) ([]bool, error) {
 	return texts, nil
 }
 
-func (s *Store) record(e *entity, scope datastore.Scope, columns []exportColumn, values []any, texts []bool, byKey map[string][]*located) (datastore.Record, error) {
+func (s *Store) record(e *entity, scope datastore.Scope, columns []exportColumn, values []any, texts []bool, byKey map[string][]exportRow) (datastore.Record, error) {
 	r := datastore.Record{Table: e.Name, Schema: e.SchemaID()}
 	key := make([]keyPart, len(e.Key))
 	for i, name := range e.Key {
@@ -130,12 +141,12 @@ func (s *Store) record(e *entity, scope datastore.Scope, columns []exportColumn,
 	view := view{person: scope.Person, spelled: func(column string, stored any) (string, error) {
 		return s.at("", e.Name, column).spelled(stored)
 	}}
-	for _, l := range byKey[r.Key] {
-		if l.cut != nil {
-			view.pointing = append(view.pointing, l.cut.Columns...)
+	for _, row := range byKey[r.Key] {
+		if row.cut != nil {
+			view.pointing = append(view.pointing, row.cut.Columns...)
 			continue
 		}
-		r.Owner, view.shared = l.owner, l.others
+		r.Owner, view.shared = row.owner, row.others
 	}
 	for i, v := range values {
 		if b, ok := v.([]byte); ok && texts[i] {
@@ -144,4 +155,152 @@ func (s *Store) record(e *entity, scope datastore.Scope, columns []exportColumn,
 		r.Fields = append(r.Fields, view.fields(columns[i], v)...)
 	}
 	return r, nil
+}
+
+// People lists the persons of every column that names them, page by page, so
+// that no connection is held between two persons; one who stands in several is
+// listed as often. Rows that name a person and no tenant are nobody's: see
+// [Store.Undecided].
+func (s *Store) People(ctx context.Context) iter.Seq2[datastore.Person, error] {
+	return func(yield func(datastore.Person, error) bool) {
+		for _, e := range s.entities {
+			for _, n := range s.namings(e) {
+				if !s.peopleOf(ctx, n, yield) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// A naming is a column that names persons.
+type naming struct {
+	e      *entity
+	person field
+	from   string
+	when   []datamap.When
+}
+
+func (s *Store) namings(e *entity) (all []naming) {
+	from := s.quote(e.Name) + " t0"
+	for _, w := range slices.Concat(e.ways, e.cuts) {
+		if w.Names() {
+			all = append(all, naming{e, w.fields[0], from, w.When})
+		}
+	}
+	if j := e.Link; j != nil {
+		from += fmt.Sprintf(" JOIN %s l ON %s", s.quote(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", e.Name, e.Key[0])))
+		all = append(all, naming{e, s.at("l", j.Table, j.Person), from, nil})
+	}
+	return all
+}
+
+// tenant is the column with the tenant of the persons that are named.
+func (s *Store) tenant(n naming) (f field, ok bool) {
+	switch j := n.e.Link; {
+	case n.e.Tenant != "":
+		return s.at("t0", n.e.Name, n.e.Tenant), true
+	case j != nil && j.Tenant != "":
+		return s.at("l", j.Table, j.Tenant), true
+	}
+	return field{}, false
+}
+
+// Undecided counts, by table, the rows that name a person and no tenant: nobody
+// can tell whose they are, so that no erasure touches them and none is complete
+// in their sight. Give them a tenant.
+func (s *Store) Undecided(ctx context.Context) (rows []datastore.Row, err error) {
+	for _, e := range s.entities {
+		for _, n := range s.namings(e) {
+			tenant, ok := s.tenant(n)
+			if !ok {
+				continue
+			}
+			where := condition{parts: []string{n.person.name + " IS NOT NULL", tenant.name + " IS NULL"}}
+			for _, when := range n.when {
+				s.is(&where, s.at("t0", e.Name, when.Column), when.Is)
+			}
+			var count int
+			query := fmt.Sprintf("SELECT COUNT(*) FROM %s WHERE %s", n.from, where)
+			if err := sqldb.One(ctx, s.db, []any{&count}, s.db.Bind(query), where.args...); err != nil {
+				return nil, dbError("people", e.Name, err)
+			}
+			if count > 0 {
+				rows = append(rows, datastore.Row{Table: e.Name, Count: count, Because: "names a person and no tenant"})
+			}
+		}
+	}
+	return rows, nil
+}
+
+const page = 1000
+
+func (s *Store) peopleOf(ctx context.Context, n naming, yield func(datastore.Person, error) bool) bool {
+	tenants := []string{s.cfg.Map.Tenant}
+	if tenant, ok := s.tenant(n); ok {
+		var err error
+		tenants, err = s.texts(ctx, "people", n.e.Name, fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s IS NOT NULL ORDER BY 1", tenant.distinct(), n.from, tenant.name))
+		if err != nil {
+			return yield(datastore.Person{}, err) && false
+		}
+	}
+	for _, tenant := range tenants {
+		var after []any
+		for more := true; more; {
+			persons, last, err := s.personsAfter(ctx, n, tenant, after)
+			if err != nil {
+				yield(datastore.Person{}, err)
+				return false
+			}
+			for _, p := range persons {
+				if !yield(datastore.Person{Tenant: tenant, ID: p}, nil) {
+					return false
+				}
+			}
+			after, more = last, len(persons) == page
+		}
+	}
+	return true
+}
+
+// personsAfter reads the next page of ids, as text, and where it ends. Ids that
+// the column takes for equal and bytes do not (p1 and P1) are two persons.
+func (s *Store) personsAfter(ctx context.Context, n naming, tenant string, after []any) (ids []string, last []any, err error) {
+	columns, order, behind := n.person.pages()
+	where := condition{parts: []string{n.person.name + " IS NOT NULL"}}
+	if after != nil {
+		where = behind(after)
+	}
+	if f, ok := s.tenant(n); ok {
+		s.is(&where, f, tenant)
+	}
+	for _, when := range n.when {
+		s.is(&where, s.at("t0", n.e.Name, when.Column), when.Is)
+	}
+	query := fmt.Sprintf("SELECT DISTINCT %s FROM %s WHERE %s ORDER BY %s LIMIT %d", columns, n.from, where, order, page)
+	err = sqldb.Each(ctx, s.db, func(rows *sql.Rows) (err error) {
+		var position, stored any
+		if err := rows.Scan(&position, &stored); err != nil {
+			return err
+		}
+		id, err := n.person.spelled(stored)
+		if err != nil {
+			return err
+		}
+		ids = append(ids, id)
+		last, err = n.person.position(position, id)
+		return err
+	}, s.db.Bind(query), where.args...)
+	return ids, last, dbError("people", n.e.Name, err)
+}
+
+// texts reads a result of one text column.
+func (s *Store) texts(ctx context.Context, op, table, query string, args ...any) (list []string, err error) {
+	err = sqldb.Each(ctx, s.db, func(rows *sql.Rows) error {
+		var text string
+		err := rows.Scan(&text)
+		list = append(list, text)
+		return err
+	}, s.db.Bind(query), args...)
+	return list, dbError(op, table, err)
 }

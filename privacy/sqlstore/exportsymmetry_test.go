@@ -46,24 +46,17 @@ func TestAnExportHasWhatAnErasureTakes(t *testing.T) {
 
 // So on schemas that nobody wrote.
 func TestAnExportHasWhatAnErasureTakesOfAnySchema(t *testing.T) {
-	for _, name := range testdb.Names() {
-		t.Run(string(name), func(t *testing.T) {
-			database := testdb.New(t, name)
-			rapid.Check(t, func(rt *rapid.T) {
-				c := randomschema.Draw(rt, name, randomschema.Options{})
-				handle, err := c.Create(t.Context(), database)
-				require.NoError(rt, err)
-				defer func() { require.NoError(rt, c.Drop(t.Context(), handle)) }()
-				require.NoError(rt, privacy.Install(t.Context(), handle))
-				s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: handle, Map: c.Map, Redact: func(_ context.Context, r sqlstore.JointRow) (sqlstore.Redaction, error) {
-					return sqlstore.Redaction{Apply: func(ctx context.Context, tx datastore.Tx) error { return c.Redact(ctx, tx, r.Table, r.Key) }}, nil
-				}})
-				require.NoError(rt, err)
-				p := c.People[0]
-				symmetric(t, rt, wholedb.DB{Name: name, SQL: handle}, c.Map, s, []datastore.Scope{{Tenant: fmt.Sprint(p.Tenant), Person: p.ID, Now: randomschema.Now()}})
-			})
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		randomschema.Walk(t, d, 8, func(rt *rapid.T, c *randomschema.Case, db wholedb.DB) {
+			require.NoError(rt, privacy.Install(t.Context(), db.SQL))
+			s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db.SQL, Map: c.Map, Redact: func(_ context.Context, r sqlstore.JointRow) (sqlstore.Redaction, error) {
+				return sqlstore.Redaction{Apply: func(ctx context.Context, tx datastore.Tx) error { return c.Redact(ctx, tx, r.Table, r.Key) }}, nil
+			}})
+			require.NoError(rt, err)
+			p := c.People[rapid.IntRange(0, len(c.People)-1).Draw(rt, "erased")]
+			symmetric(t, rt, db, c.Map, s, []datastore.Scope{{Tenant: fmt.Sprint(p.Tenant), Person: p.ID, Now: randomschema.Now()}})
 		})
-	}
+	})
 }
 
 // symmetric exports and erases, and returns how many cells were taken.
@@ -115,7 +108,7 @@ func symmetric(t *testing.T, rt require.TestingT, db wholedb.DB, m *datamap.Map,
 			field, there := exported[name][cell.Column]
 			require.True(rt, there, "an erasure takes %s of %s, and no export has it", cell.Column, name)
 			if text, isText := field.Value.(string); isText && !strings.HasPrefix(string(cell.Bytes), "{") {
-				require.Equal(rt, string(cell.Bytes), text, "%s of %s", cell.Column, name)
+				require.Equal(rt, strings.TrimSuffix(strings.TrimSuffix(string(cell.Bytes), "/128"), "/32"), text, "%s of %s", cell.Column, name) // an inet of one host
 			}
 			require.True(rt, field.Value != nil || field.Withhold != "", "%s of %s is empty in the export", cell.Column, name)
 		}
