@@ -79,7 +79,7 @@ var roomLines = map[string]string{
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 
-	"privacy":                           "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value privacy/certificate privacy/datamap privacy/datastore privacy/erasurelog privacy/internal/tables privacy/sqlstore",
+	"privacy":                           "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value privacy/bundle privacy/certificate privacy/datamap privacy/datastore privacy/erasurelog privacy/internal/tables privacy/sqlstore",
 	"privacy/bundle":                    "internal/canon internal/value privacy/datamap privacy/datastore",
 	"privacy/certificate":               "internal/canon internal/frame",
 	"privacy/datamap":                   "",

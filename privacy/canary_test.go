@@ -70,7 +70,7 @@ func TestErrorsHoldNoPersonalData(t *testing.T) {
 	silent(err)
 	_, err = s.desk.Execute(t.Context(), p.ID)
 	silent(err)
-	_, err = s.desk.Export(t.Context(), "main", ann, identity(t).Recipient().String())
+	_, err = s.desk.Export(t.Context(), "main", ann, identity(t).Recipient().String(), io.Discard)
 	silent(err)
 	s.cfg.Database = eraseTalks{database}
 	s.reopen()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
+	"github.com/crmguard/crmguard/privacy/bundle"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
@@ -59,12 +60,19 @@ type Config struct {
 	// one: a trail that needs keys for its events fetches them here. Of package audit:
 	// trail.Prepare. nil: nothing to prepare.
 	Prepare func(ctx context.Context, tenant string, persons ...string) error
-	// Note writes an audit event of its own, for exports; nil: no trail.
+	// Note writes an audit event of its own, for exports: privacy.export before the
+	// first byte is given out, which is not when it fails, and privacy.exported
+	// behind the last one; nil: no trail.
 	Note func(ctx context.Context, tenant, action string, attrs ...slog.Attr) error
 	// Open opens a sealed value for an export. person is the key owner: the
 	// person, or the owner that a joint record names. Required where the map
 	// has sealed columns that are exported.
 	Open func(ctx context.Context, tenant, person, table, column, row string, sealed []byte) (any, error)
+	// Controller is who answers for the data, in words for the person: exports say it.
+	Controller bundle.Controller
+	// TempDir is the folder in which the rows of an export wait, sealed under a key
+	// that only the one call has; empty: the system's.
+	TempDir string
 	// Aliases lists the persons merged into this one, closure included; nil: none.
 	Aliases func(ctx context.Context, tenant, person string) ([]string, error)
 	// Allow is asked before planning, approving, executing and exporting, with

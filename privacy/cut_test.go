@@ -3,6 +3,7 @@ package privacy_test
 import (
 	"database/sql"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -265,7 +266,7 @@ func TestADeskAsksNothingThatOthersCouldEnd(t *testing.T) {
 	s.activity("both", ann, s.contact("bob@b.example"))
 	_, err := desk.Find(t.Context(), "main", ann)
 	require.NoError(t, err)
-	_, err = desk.Export(t.Context(), "main", ann, identity(t).Recipient().String())
+	_, err = desk.Export(t.Context(), "main", ann, identity(t).Recipient().String(), io.Discard)
 	require.NoError(t, err)
 	p, err := desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: ann, Reason: "gdpr-17", By: "user/1"})
 	require.NoError(t, err)

@@ -18,6 +18,7 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/bundle"
 	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 	"github.com/crmguard/crmguard/privacy/sqlstore"
@@ -42,13 +43,11 @@ func wholeJob(t *testing.T, s *system) {
 	s.activity("ann "+ann+" met bob", ann, bob)
 	s.activity("ann alone", ann)
 	s.invoice(ann, s.now)
-	id := identity(t)
-	bundle, err := s.desk.Export(t.Context(), "main", ann, id.Recipient().String())
+	exported, data := s.export(ann)
+	m, err := bundle.Verify(bytes.NewReader(data), int64(len(data)))
 	require.NoError(t, err)
-	data := inner(t, bundle, id)
-	m, err := privacy.OpenExport(bytes.NewReader(data), int64(len(data)))
-	require.NoError(t, err)
-	require.Len(t, m.Files, 5, "activities, contacts, invoices, notes and the page")
+	require.Equal(t, exported.Manifest, m)
+	require.Len(t, m.Tables, 4, "activities, contacts, invoices and notes")
 	require.Contains(t, zipFile(t, data, "data/contacts.ndjson"), `"email":"ann@a.example"`)
 	require.Contains(t, zipFile(t, data, "data/activities.ndjson"), "met bob")
 	require.NotContains(t, zipFile(t, data, "data/contacts.ndjson"), "bob@b.example")

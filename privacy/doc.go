@@ -13,7 +13,7 @@
 //	check(ledger.Create(ctx)) // once in the life of the system
 //	desk := must(privacy.Open(ctx, privacy.Config{Map: dataMap, DB: db, Ledger: ledger, Sign: certKey}))
 //	check(desk.Ready(ctx)) // at every start, before serving
-//	bundle := must(desk.Export(ctx, "main", person, recipient))
+//	exported := must(desk.Export(ctx, "main", person, recipient, file)) // encrypted; file is any io.Writer
 //	plan := must(desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"}))
 //	check(desk.Approve(ctx, plan.ID, "user/2"))
 //	outcome, err := desk.Execute(ctx, plan.ID) // ErrTooEarly before plan.NotBefore; then Waiting, then Done
@@ -62,6 +62,10 @@
 //   - [Desk.Run] carries out what is approved and due, and replays every
 //     Config.ReplayEvery: within so long a table that was brought back beside the
 //     rest is found.
+//   - An export holds what an erasure would take, or says in the row that it left
+//     it out and why: each column of the person's rows, and of rows of others what
+//     points to the person. It is written as it is read, and the trail knows of it
+//     before its first byte is given out.
 //   - What a certificate calls kept was there when everything was read back. An
 //     obligation whose date cannot be read keeps its row.
 //   - A ledger that is shorter than a head kept elsewhere, holds an entry that
@@ -154,7 +158,8 @@
 //	ErrHangs              temporary  (in a StoreError) find out what the store waits for
 //	ErrPlanForged         permanent  someone wrote to the plan table: find out who, plan anew
 //	ErrSelfApproval, ErrCancelled, ErrNoPlan, ErrReason, ErrRecipient, ErrID, ErrPrincipal, ErrConfig, datamap.ErrMap  permanent  mend the call
-//	ErrManifest           permanent  do not trust the file
+//	bundle.ErrRecord      permanent  (Export) see table and column: what stands there cannot be shown, or Config.Open failed
+//	bundle.ErrSpool       temporary  (Export) make room in Config.TempDir
 //	datastore.ErrLater    temporary  (from stores) the outcome is Waiting; execute again
 //	*PlanError            as its cause  (EraseMany) names the plan
 //	*StoreError           as its cause  the text names store and operation, and of the cause what a database says of tables, constraints and rights; Unwrap gives all of it
@@ -191,7 +196,7 @@
 //
 // Ledger and certificates have rooms of their own, privacy/erasurelog and
 // privacy/certificate; the suppression list and plan rows are in sections 11 and
-// 12 of the formats; exports are a ZIP in an age file, of which a sample is frozen
-// in testdata. Bytes and Go API may change until v0.1.0.
+// 12 of the formats; exports are a bundle (privacy/bundle, section 14) in an age
+// file. Bytes and Go API may change until v0.1.0.
 // Stability: settling.
 package privacy

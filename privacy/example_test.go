@@ -1,6 +1,7 @@
 package privacy_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -137,17 +138,19 @@ func ExampleDesk_Export() {
 		fmt.Println(err)
 		return
 	}
-	bundle, err := desk.Export(ctx, "main", "p1", identity.Recipient().String())
+	var file bytes.Buffer // in earnest a file or an answer over HTTP
+	exported, err := desk.Export(ctx, "main", "p1", identity.Recipient().String(), &file)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	for _, file := range bundle.Manifest.Files {
-		fmt.Println(file.Name, file.Count)
+	for _, table := range exported.Manifest.Tables {
+		fmt.Println(table.Name, table.Rows)
 	}
+	fmt.Println(exported.Size == int64(file.Len()))
 	// Output:
-	// data/contacts.ndjson 1
-	// index.html 0
+	// contacts 1
+	// true
 }
 
 func ExampleDesk_Ready() {

@@ -41,6 +41,8 @@ func Example_firstLines() {
 	check(erasurelog.NewKeysFile(secret)) // once
 	_, certKey, err := ed25519.GenerateKey(nil)
 	check(err)
+	file := must(os.Create(filepath.Join(dir, "export.zip.age")))
+	defer file.Close()
 	recipient := must(age.GenerateX25519Identity()).Recipient().String() // the person's own
 
 	dataMap := &datamap.Map{Tenant: "main", Tables: []datamap.Table{{
@@ -51,12 +53,12 @@ func Example_firstLines() {
 	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(outside), Digests: must(erasurelog.KeysFile(secret))}))
 	check(ledger.Create(ctx)) // once in the life of the system
 	desk := must(privacy.Open(ctx, privacy.Config{Map: dataMap, DB: db, Ledger: ledger, Sign: certKey}))
-	check(desk.Ready(ctx)) // at every start, before serving
-	bundle := must(desk.Export(ctx, "main", person, recipient))
+	check(desk.Ready(ctx))                                              // at every start, before serving
+	exported := must(desk.Export(ctx, "main", person, recipient, file)) // encrypted; file is any io.Writer
 	plan := must(desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"}))
 	check(desk.Approve(ctx, plan.ID, "user/2"))
 	outcome, err := desk.Execute(ctx, plan.ID) // ErrTooEarly before plan.NotBefore; then Waiting, then Done
 
-	fmt.Println(len(bundle.Manifest.Files), plan.Counts[0].Table, plan.Counts[0].Class, outcome.State, errors.Is(err, privacy.ErrTooEarly))
-	// Output: 2 contacts deleted  true
+	fmt.Println(exported.Manifest.Tables[0].Rows, plan.Counts[0].Table, plan.Counts[0].Class, outcome.State, errors.Is(err, privacy.ErrTooEarly))
+	// Output: 1 contacts deleted  true
 }

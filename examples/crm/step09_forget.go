@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -63,21 +64,22 @@ func (c *crm) whoAsks() *person {
 // give exports one person's data, encrypted for that person alone.
 func (c *crm) give(ctx context.Context) error {
 	asks := c.whoAsks()
-	bundle, err := c.live.desk.Export(ctx, tenant, asks.id, c.exportKey.Recipient().String())
+	var sealed bytes.Buffer
+	exported, err := c.live.desk.Export(ctx, tenant, asks.id, c.exportKey.Recipient().String(), &sealed)
 	if err != nil {
 		return err
 	}
-	if err := keep(c.path("export", bundle.Name), bundle.Data); err != nil {
+	if err := keep(c.path("export", exported.Name), sealed.Bytes()); err != nil {
 		return err
 	}
 	records := 0
-	for _, f := range bundle.Manifest.Files {
-		records += f.Count
+	for _, table := range exported.Manifest.Tables {
+		records += table.Rows
 	}
-	if c.given, err = exportText(bundle.Data, c.exportKey); err != nil {
+	if c.given, err = exportText(sealed.Bytes(), c.exportKey); err != nil {
 		return err
 	}
-	c.out.say("given: %d records of one person as %s, encrypted with age", records, size(int64(len(bundle.Data))))
+	c.out.say("given: %d records of one person as %s, encrypted with age", records, size(exported.Size))
 	return expectThat(records >= 1, "at least the contact in the export", "%d records", records)
 }
 

@@ -129,12 +129,6 @@ func TestMembersOfAJSONColumn(t *testing.T) {
 				declared.Columns = append(declared.Columns, c)
 			}
 			s := storeOf(t, db, declared)
-			for r, err := range s.Export(t.Context(), scopeOf("p1")) {
-				require.NoError(t, err)
-				if r.Key == "c1" {
-					require.Len(t, r.Fields, 2+8, "each member is a field")
-				}
-			}
 			erased(t, s, "p1")
 			require.JSONEq(t, `{"name": null, "born": "1987-01-01", "plan": {"id": 12345678901234567890.10, "a/b": "[redacted]"}, "tags": ["x", "new"], "note": "met …", "ref": 0, "none": null}`, texts(`SELECT attribs FROM people WHERE id = 'c1'`)[0])
 			require.Contains(t, texts(`SELECT attribs FROM people WHERE id = 'c1'`)[0], "12345678901234567890.10")

@@ -91,7 +91,7 @@ func (s *Store) readEntities(schema *catalog.Schema) {
 	}
 	for _, r := range references {
 		if e := byName[r.child]; e != nil && r.parent == r.child && r.empties && e.mergesOver(r) {
-			w := s.way(e, datamap.Edge{Columns: []string{e.Merged}, Table: e.Name, To: []string{e.Person}, Unlink: datamap.Null})
+			w := s.way(e, datamap.Edge{Columns: []string{e.Merged}, Table: e.Name, To: []string{e.Person}, Unlink: datamap.Null}, schema)
 			w.merged = true
 			e.gives(output{w.source, w.To})
 			e.cuts = append(e.cuts, w)

@@ -14,24 +14,20 @@ import (
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
-// Export yields the person's rows table by table; rows of others that only point
-// to the person are theirs. A batch of rows is read before the first of them is
-// yielded, so that whoever opens values may use the pool.
+// Export yields the person's rows table by table, each with every column that the
+// map knows of. A row of somebody else that points to the person, and of which an
+// erasure takes that, comes with the columns that point and without the others. A
+// batch of rows is read before the first of them is yielded, so that whoever opens
+// values may use the pool.
 func (s *Store) Export(ctx context.Context, scope datastore.Scope) iter.Seq2[datastore.Record, error] {
 	return func(yield func(datastore.Record, error) bool) {
-		seekers, err := s.resolve(ctx, []datastore.Scope{scope})
+		rows, err := s.exportable(ctx, scope)
 		if err != nil {
 			yield(datastore.Record{}, err)
 			return
 		}
-		found, err := s.find(ctx, s.db, seekers, s.preparing(), nil)
-		if err != nil {
-			yield(datastore.Record{}, err)
-			return
-		}
-		for _, e := range s.entities {
-			own := slices.DeleteFunc(slices.Clone(found), func(l *located) bool { return l.e != e || l.cut != nil })
-			for chunk := range slices.Chunk(own, batch) {
+		for i, e := range s.entities {
+			for chunk := range slices.Chunk(rows[i], batch) {
 				records, err := s.records(ctx, e, scope, chunk)
 				if err != nil {
 					yield(datastore.Record{}, err)
@@ -47,21 +43,48 @@ func (s *Store) Export(ctx context.Context, scope datastore.Scope) iter.Seq2[dat
 	}
 }
 
-const otherPersons = "also concerns other persons"
+// An exportRow is what an export has to know of a row: of a person with many,
+// less than an erasure does.
+type exportRow struct {
+	key    []keyPart
+	owner  string
+	others bool
+	cut    *way
+}
 
-func (s *Store) records(ctx context.Context, e *entity, scope datastore.Scope, rows []*located) ([]datastore.Record, error) {
-	columns := exported(e.Table)
-	var names []string // each column once, however many of its members are listed
-	for _, c := range columns {
-		if quoted := s.quote(c.Name); !slices.Contains(names, quoted) {
-			names = append(names, quoted)
+// exportable are the rows of an export, by entity.
+func (s *Store) exportable(ctx context.Context, scope datastore.Scope) ([][]exportRow, error) {
+	seekers, err := s.resolve(ctx, []datastore.Scope{scope})
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.find(ctx, s.db, seekers, s.preparing(), nil)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([][]exportRow, len(s.entities))
+	for _, l := range found {
+		if i := slices.Index(s.entities, l.e); !l.hidden {
+			rows[i] = append(rows[i], exportRow{l.key, l.owner, l.others, l.cut})
 		}
 	}
-	byKey := map[string]*located{}
-	for _, l := range rows {
-		byKey[l.row.Key] = l
+	return rows, nil
+}
+
+func (s *Store) records(ctx context.Context, e *entity, scope datastore.Scope, rows []exportRow) ([]datastore.Record, error) {
+	columns := exported(e.Table)
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = s.quote(c.name)
 	}
-	where := s.these(rows, scope.Tenant)
+	byKey := map[string][]exportRow{}
+	these := make([]*located, len(rows))
+	for i, row := range rows {
+		key := joinKey(row.key)
+		byKey[key] = append(byKey[key], row)
+		these[i] = &located{e: e, key: row.key}
+	}
+	where := s.these(these, scope.Tenant)
 	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(names, ", "), s.table(e.Name), where, strings.Join(names[:len(e.Key)], ", "))
 	var records []datastore.Record
 	var texts []bool
@@ -71,32 +94,26 @@ func (s *Store) records(ctx context.Context, e *entity, scope datastore.Scope, r
 				return err
 			}
 		}
-		r, err := s.record(rows, e, columns, names, texts, byKey)
+		values, err := scanned(rows, len(names))
+		if err != nil {
+			return err
+		}
+		r, err := s.record(e, scope, columns, values, texts, byKey)
 		records = append(records, r)
 		return err
 	}, s.db.Bind(query), where.args...)
-	if err == nil && len(records) > len(rows) {
+	if err == nil && len(records) > len(byKey) {
 		return nil, &KeyError{e.Name}
 	}
 	return records, dbError("export", e.Name, err)
 }
 
-// exported lists key columns, then the columns of the map.
-func exported(t datamap.Table) []datamap.Column {
-	var columns []datamap.Column
-	for _, k := range t.Key {
-		c, ok := t.Column(k)
-		if !ok {
-			c = datamap.Column{Name: k, Everyone: true}
-		}
-		columns = append(columns, c)
+func scanned(rows *sql.Rows, n int) ([]any, error) {
+	values, pointers := make([]any, n), make([]any, n)
+	for i := range values {
+		pointers[i] = &values[i]
 	}
-	for _, c := range t.Columns {
-		if !slices.Contains(t.Key, c.Name) {
-			columns = append(columns, c)
-		}
-	}
-	return columns
+	return values, rows.Scan(pointers...)
 }
 
 // textColumns says of which columns the driver may hand out text as bytes.
@@ -113,14 +130,7 @@ func (s *Store) textColumns(rows *sql.Rows) ([]bool, error) {
 	return texts, nil
 }
 
-func (s *Store) record(rows *sql.Rows, e *entity, columns []datamap.Column, names []string, texts []bool, byKey map[string]*located) (datastore.Record, error) {
-	values, pointers := make([]any, len(names)), make([]any, len(names))
-	for i := range values {
-		pointers[i] = &values[i]
-	}
-	if err := rows.Scan(pointers...); err != nil {
-		return datastore.Record{}, err
-	}
+func (s *Store) record(e *entity, scope datastore.Scope, columns []exportColumn, values []any, texts []bool, byKey map[string][]exportRow) (datastore.Record, error) {
 	r := datastore.Record{Table: e.Name, Schema: e.SchemaID()}
 	key := make([]keyPart, len(e.Key))
 	for i, name := range e.Key {
@@ -131,30 +141,21 @@ func (s *Store) record(rows *sql.Rows, e *entity, columns []datamap.Column, name
 		key[i] = keyPart{values[i], text}
 	}
 	r.Key = joinKey(key)
-	shared := false
-	if l := byKey[r.Key]; l != nil {
-		r.Owner, shared = l.owner, l.others
+	view := view{person: scope.Person, spelled: func(column string, stored any) (string, error) {
+		return s.at("", e.Name, column).spelled(stored)
+	}}
+	for _, row := range byKey[r.Key] {
+		if row.cut != nil {
+			view.pointing = append(view.pointing, row.cut.Columns...)
+			continue
+		}
+		r.Owner, view.shared = row.owner, row.others
 	}
 	for i, v := range values {
 		if b, ok := v.([]byte); ok && texts[i] {
-			values[i] = string(b)
+			v = string(b)
 		}
-	}
-	for _, c := range columns {
-		f := datastore.Field{Name: c.Where(), Value: values[slices.Index(names, s.quote(c.Name))], Sealed: c.Sealed, Withhold: c.Withhold}
-		if f.Withhold == "" && shared && !c.Everyone && c.Category != "" {
-			f.Withhold = otherPersons
-		}
-		switch {
-		case f.Withhold != "":
-			f.Value = nil
-		case c.Path != "":
-			var err error
-			if f.Value, err = memberOf(f.Value, c.Path); err != nil {
-				return r, &ValueError{e.Name, c.Where(), "holds no JSON"}
-			}
-		}
-		r.Fields = append(r.Fields, f)
+		r.Fields = append(r.Fields, view.fields(columns[i], v)...)
 	}
 	return r, nil
 }

@@ -104,7 +104,8 @@ func pointer(path string) []string {
 }
 
 // edit replaces the value at a path, wherever a member of that name stands, as
-// often as it stands there; a path that leads to nothing changes nothing.
+// often as it stands there, or cuts it out where f makes nothing of it; a path
+// that leads to nothing changes nothing.
 func edit(document json.RawMessage, path []string, f func(json.RawMessage) (json.RawMessage, error)) (json.RawMessage, error) {
 	if len(path) == 0 {
 		return f(document)
@@ -129,24 +130,6 @@ func edit(document json.RawMessage, path []string, f func(json.RawMessage) (json
 		return document, nil
 	}
 	return joined(document, names, items)
-}
-
-// memberOf is the member of a stored document, as JSON; nil where it has none.
-func memberOf(stored any, path string) (any, error) {
-	v, err := value.Scanned(stored)
-	if err != nil || v.IsNull() {
-		return nil, err
-	}
-	text, err := v.Text()
-	if err != nil {
-		return nil, err
-	}
-	var found any
-	_, err = edit([]byte(text), pointer(path), func(member json.RawMessage) (json.RawMessage, error) {
-		found = slices.Clone(member)
-		return member, nil
-	})
-	return found, err
 }
 
 // children are the members of an object by name, or the items of an array by
@@ -183,7 +166,14 @@ func joined(document json.RawMessage, names []string, items []json.RawMessage) (
 	}
 	out := []byte{open}
 	for i, item := range items {
-		if i > 0 {
+		switch {
+		case item != nil:
+		case isObject:
+			continue // cut out
+		default:
+			item = json.RawMessage("null") // the items behind it keep their numbers
+		}
+		if len(out) > 1 {
 			out = append(out, ',')
 		}
 		if isObject {

@@ -67,7 +67,8 @@ func TestAnExportHoldsNothingOfAnotherTenant(t *testing.T) {
 			}
 		}
 		require.ElementsMatch(t, []string{
-			"contacts id c1", "contacts email [1]", "notes id n1", "notes body of a", "files id f1", "files part 1", "files body of a",
+			"contacts id c1", "contacts tenant a", "contacts person p1", "contacts email [1]", "notes id n1", "notes tenant a", "notes contact c1", "notes body of a",
+			"files id f1", "files part 1", "files tenant a", "files contact c1", "files body of a",
 		}, got)
 	})
 }
