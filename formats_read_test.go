@@ -78,8 +78,9 @@ func formatMap() *datamap.Map {
 		columns = append(columns, datamap.Column{Name: name, Category: "contact", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract", Withhold: "not exported here"})
 	}
 	return &datamap.Map{Tenant: formatTenant, Tables: []datamap.Table{{
-		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete, Columns: columns,
-	}}}
+		Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
+		Columns: append(columns, datamap.Column{Name: "version"}, datamap.Column{Name: "event"}, datamap.Column{Name: "schema_id"}, datamap.Column{Name: "seal"}),
+	}, {Name: "links", Columns: []datamap.Column{{Name: "a"}, {Name: "b"}, {Name: "weight"}, {Name: "raw"}}}}}
 }
 
 func contactLayout() integrity.Layout {

@@ -79,7 +79,7 @@ var roomLines = map[string]string{
 	"integrity/integritytest": "integrity",
 	"integrity/reconcile":     "integrity internal/frame",
 
-	"privacy":                           "internal/alone internal/canon internal/durable internal/filelock internal/frame internal/health internal/ids internal/sqldb internal/value privacy/bundle privacy/certificate privacy/datamap privacy/datastore privacy/erasurelog privacy/internal/tables privacy/sqlstore",
+	"privacy":                           "internal/canon internal/frame internal/health internal/ids internal/sqldb privacy/bundle privacy/certificate privacy/datamap privacy/datastore privacy/erasurelog privacy/internal/tables privacy/liveschema privacy/sqlstore",
 	"privacy/bundle":                    "internal/canon internal/value privacy/datamap privacy/datastore",
 	"privacy/certificate":               "internal/canon internal/frame",
 	"privacy/datamap":                   "",
@@ -92,9 +92,9 @@ var roomLines = map[string]string{
 	"privacy/internal/tables":           "internal/sqldb",
 	"privacy/internal/wholedb":          "internal/testdb",
 	"privacy/liveschema":                "internal/health internal/sqldb privacy/datamap privacy/internal/catalog",
-	"privacy/privacytest":               "privacy privacy/datastore",
+	"privacy/privacytest":               "privacy/datastore",
 	"privacy/sqlledger":                 "internal/sqldb privacy/erasurelog",
-	"privacy/sqlstore":                  "internal/frame internal/sqldb internal/value privacy privacy/datamap privacy/datastore privacy/internal/catalog privacy/internal/tables",
+	"privacy/sqlstore":                  "internal/frame internal/sqldb internal/value privacy/datamap privacy/datastore privacy/internal/catalog privacy/internal/tables",
 
 	"internal/alone":               "internal/durable internal/frame internal/ids",
 	"internal/canon":               "",
@@ -147,6 +147,7 @@ var seams = []string{
 	"privacy/certificate",
 	"privacy/datamap",
 	"privacy/datastore",
+	"privacy/liveschema",
 	"privacy/erasurelog",
 	"privacy/sqlstore",
 }

@@ -13,7 +13,7 @@
 //	check(ledger.Create(ctx)) // once in the life of the system
 //	desk := must(privacy.Open(ctx, privacy.Config{Map: dataMap, DB: db, Ledger: ledger, Sign: certKey}))
 //	check(desk.Ready(ctx)) // at every start, before serving
-//	exported := must(desk.Export(ctx, "main", person, recipient, file)) // encrypted; file is any io.Writer
+//	exported := must(desk.Export(ctx, "main", person, recipient, file))
 //	plan := must(desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: person, Reason: "gdpr-17", By: "user/1"}))
 //	check(desk.Approve(ctx, plan.ID, "user/2"))
 //	outcome, err := desk.Execute(ctx, plan.ID) // ErrTooEarly before plan.NotBefore; then Waiting, then Done
