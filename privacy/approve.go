@@ -74,7 +74,7 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 	if err != nil {
 		return err
 	}
-	return d.recorded(ctx, []string{row.tenant}, func(tx *sql.Tx) error {
+	err = d.recorded(ctx, []string{row.tenant}, func(tx *sql.Tx) error {
 		row, err := d.lockPlan(ctx, tx, planID)
 		switch {
 		case err != nil:
@@ -105,4 +105,8 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 		}
 		return d.record(ctx, tx, row.tenant, "privacy.cancel", planAttr(planID))
 	})
+	if err != nil {
+		return err
+	}
+	return d.forget(ctx, planID) // of an execution that was refused
 }

@@ -47,6 +47,9 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
+	if err := x.d.forget(ctx, others...); err != nil { // nothing is left of what they name
+		return Outcome{}, err
+	}
 	err = x.change(ctx, false, func(tx *sql.Tx, row *planRow) error {
 		for _, id := range others {
 			if err := x.d.endTwin(ctx, tx, id, x.row.erased); err != nil {
@@ -67,11 +70,15 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 }
 
 // endTwin ends another plan of the persons, which has nothing left to do. Where
-// it had begun it is carried out with this one.
+// it had begun it is carried out with this one. One that another process has
+// ended meanwhile stays as it is.
 func (d *Desk) endTwin(ctx context.Context, tx datastore.Tx, id string, erased sql.NullInt64) error {
 	row, err := d.lockPlan(ctx, tx, id)
 	if err != nil {
 		return err
+	}
+	if len(row.body) == 0 {
+		return nil
 	}
 	if row.intent > 0 {
 		row.erased = erased

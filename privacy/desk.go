@@ -31,6 +31,7 @@ type Desk struct {
 	checked   mapCheck
 	replaying chan struct{} // whoever has it replays
 	looked    lookedAt
+	bound     func(ctx context.Context, most time.Duration) (context.Context, context.CancelFunc) // of a pass of Run
 }
 
 // Refusals of ids. A principal comes from the session of whoever is signed in,
@@ -109,7 +110,7 @@ func Open(ctx context.Context, cfg Config) (*Desk, error) {
 	cfg.Stores = slices.Clone(cfg.Stores)
 	key := cfg.Sign
 	cfg.Sign, cfg.Database = nil, nil
-	return &Desk{cfg: cfg, db: db, database: database, sign: func() crypto.Signer { return key }, replaying: make(chan struct{}, 1)}, nil
+	return &Desk{cfg: cfg, db: db, database: database, sign: func() crypto.Signer { return key }, replaying: make(chan struct{}, 1), bound: context.WithTimeout}, nil
 }
 
 // Format prints the type only, whatever the verb: a desk holds a signing key.
@@ -231,7 +232,7 @@ func (d *Desk) find(ctx context.Context, scope datastore.Scope, persons []string
 	var all []datastore.Row
 	for _, store := range d.stores() {
 		scope := scope
-		if store == datastore.Store(d.database) {
+		if store.Name() == d.database.Name() {
 			scope.Identities = nil // which it knows itself
 		}
 		rows, err := d.findIn(ctx, store, scope, persons)

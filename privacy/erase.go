@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -17,11 +18,7 @@ import (
 // erase what has come since.
 func (x *execution) eraseDatabase(ctx context.Context) error {
 	begun := x.ledger.Status(x.plan.ID) != erasurelog.Unknown
-	if !begun {
-		if err := x.before(ctx); err != nil {
-			return err
-		}
-	} else if err := x.recall(ctx); err != nil {
+	if err := x.prepare(ctx, begun); err != nil {
 		return err
 	}
 	tops, err := x.d.tops(ctx, x.plan)
@@ -64,20 +61,47 @@ func (x *execution) eraseDatabase(ctx context.Context) error {
 	return nil
 }
 
-// before looks for what the transaction will take away: by what the other
-// stores find the person. It stands beside the ledger, sealed, until all is
-// done.
-func (x *execution) before(ctx context.Context) error {
-	persons, err := x.d.persons(ctx, x.plan.Tenant, x.plan.Person)
-	if err != nil {
+// prepare finds by what the other stores find the person. Once the database has
+// erased, only notes say it. An erasure that stands in the ledger goes on for
+// those whom it names.
+func (x *execution) prepare(ctx context.Context, begun bool) (err error) {
+	if begun && x.row.intent > 0 {
+		noted, err := x.d.noted(ctx, x.ledger, x.plan)
+		x.identities = noted.Identities
 		return err
 	}
-	if !slices.Equal(persons, x.plan.persons()) {
-		return ErrPlanChanged
+	if !begun {
+		persons, err := x.d.persons(ctx, x.plan.Tenant, x.plan.Person)
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(persons, x.plan.persons()) {
+			return ErrPlanChanged
+		}
 	}
+	return x.before(ctx)
+}
+
+// before looks for what the transaction will take away: by what the other
+// stores find the person. It stands beside the ledger, sealed, until all is
+// done. What another process has noted of this plan, or another plan of the same
+// persons, comes to it: the database may have forgotten it meanwhile.
+func (x *execution) before(ctx context.Context) (err error) {
+	persons := x.plan.persons()
 	scope := datastore.Scope{Tenant: x.plan.Tenant, Now: x.d.now()}
 	if x.identities, err = x.d.identities(ctx, scope, persons); err != nil {
 		return err
+	}
+	if len(x.d.cfg.Stores) > 0 {
+		noted, err := x.d.noted(ctx, x.ledger, x.plan) // after the database was asked
+		if err != nil {
+			return err
+		}
+		x.identities = merged(x.identities, noted.Identities)
+		if x.noted, err = rowsOfLines(noted.Rows); err != nil {
+			return err
+		}
+		x.others = slices.Clone(x.noted)
 	}
 	scope.Identities = x.identities
 	for _, store := range x.d.cfg.Stores {
@@ -88,7 +112,7 @@ func (x *execution) before(ctx context.Context) error {
 		if err != nil { // it may be down; what was found at planning stands in for it
 			rows = rowsOf(x.plan.rows, store)
 		}
-		x.others = append(x.others, rows...)
+		x.others = joined(x.others, rows)
 	}
 	event, err := uuid.NewV7()
 	if err != nil {
@@ -104,29 +128,11 @@ func (x *execution) before(ctx context.Context) error {
 	return x.d.note(ctx, x.plan, x.identities, x.others)
 }
 
-// recall reads what an earlier call has noted.
-func (x *execution) recall(ctx context.Context) error {
-	noted, err := x.d.noted(ctx, x.plan.ID)
-	if err != nil {
-		return err
-	}
-	x.identities = noted.Identities
-	if x.row.intent > 0 {
-		return nil
-	}
-	// The commit behind the intent failed. Nothing is erased, and all is found again.
-	if err := x.before(ctx); err != nil {
-		return err
-	}
-	for kind, values := range noted.Identities {
-		if x.identities == nil {
-			x.identities = map[string][]string{}
-		}
-		if len(x.identities[kind]) == 0 {
-			x.identities[kind] = values
-		}
-	}
-	return nil
+// isNoted says that a row is in a note: it was approved with that plan.
+func (x *execution) isNoted(r datastore.Row) bool {
+	return slices.ContainsFunc(x.noted, func(n datastore.Row) bool {
+		return n.Store == r.Store && n.Table == r.Table && n.Key == r.Key && n.Class == r.Class
+	})
 }
 
 // erasedNow is what a transaction that erased leaves behind.
@@ -209,6 +215,9 @@ func (x *execution) decide(ctx context.Context, tx datastore.Tx, s *erasurelog.S
 	if err := x.d.behind(ctx, tx, s, m, x.plan.ID); err != nil {
 		return nil, err
 	}
+	if _, held, err := x.d.held(ctx, s, x.plan.Tenant, x.plan.persons()); err != nil || held {
+		return nil, cmp.Or(err, errMoved)
+	}
 	switch s.Status(x.plan.ID) {
 	case erasurelog.Unknown:
 	case erasurelog.Begun, erasurelog.Left:
@@ -216,10 +225,7 @@ func (x *execution) decide(ctx context.Context, tx datastore.Tx, s *erasurelog.S
 	default:
 		return nil, errMoved
 	}
-	if _, held, err := x.d.held(ctx, s, x.plan.Tenant, x.plan.persons()); err != nil || held {
-		return nil, errors.Join(err, errMoved)
-	}
-	if x.plan.grown(rows) {
+	if x.plan.grown(slices.DeleteFunc(slices.Clone(rows), x.isNoted)) {
 		return nil, ErrPlanChanged
 	}
 	if err := x.d.capped(s); err != nil {

@@ -54,6 +54,7 @@ type execution struct {
 
 	identities map[string][]string // what the person was known by, where a store may ask
 	others     []datastore.Row     // found in the other stores before the database erased
+	noted      []datastore.Row     // those of them that other executions have noted
 	failed     map[string]error    // by store
 	stores     []StoreOutcome
 }
@@ -73,9 +74,14 @@ type execution struct {
 func (d *Desk) Execute(ctx context.Context, planID string) (Outcome, error) {
 	for tries := 0; ; tries++ {
 		o, err := d.execute(ctx, planID)
-		if !errors.Is(err, errMoved) || tries == 3 {
-			return o, err
+		switch {
+		case errors.Is(err, errMoved) && tries < 3:
+			continue
+		case tries > 0 && o.State == Done, errors.Is(err, ErrCancelled), errors.Is(err, ErrVoided):
+			// Another process has ended it, and this one may have noted something since.
+			return o, errors.Join(err, d.forget(ctx, planID))
 		}
+		return o, err
 	}
 }
 

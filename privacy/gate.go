@@ -99,7 +99,13 @@ func (d *Desk) look(ctx context.Context) (Gate, error) {
 	case err != nil && !silent:
 		return Gate{}, err
 	}
-	if err := d.carriedOut(ctx, m, s); err != nil {
+	err = d.carriedOut(ctx, m, s)
+	if err != nil && s.Head().N > m.head.N {
+		if m, err = d.settledMark(ctx); err == nil {
+			err = d.carriedOut(ctx, m, s)
+		}
+	}
+	if err != nil {
 		return Gate{}, errors.Join(err, d.distrust(ctx))
 	}
 	now := d.now()
@@ -114,6 +120,19 @@ func (d *Desk) look(ctx context.Context) (Gate, error) {
 	}
 	d.looked.set(fromMicros(now.UnixMicro()))
 	return Gate{Entries: s.Head().N, Unanchored: silent || len(s.Anchors()) == 0}, nil
+}
+
+// settledMark is the mark once nobody is about to raise it: an erasure whose
+// intent stands in the ledger may be committing this moment.
+func (d *Desk) settledMark(ctx context.Context) (m mark, err error) {
+	err = d.inTx(ctx, func(tx *sql.Tx) error {
+		if err := d.lockMark(ctx, tx); err != nil {
+			return err
+		}
+		m, _, err = d.markIn(ctx, tx)
+		return err
+	})
+	return m, err
 }
 
 // carriedOut says what of the ledger this database lacks.

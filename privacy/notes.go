@@ -2,9 +2,12 @@ package privacy
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // lookup is what stands sealed beside the ledger while an erasure is under way:
@@ -27,20 +30,37 @@ func (d *Desk) note(ctx context.Context, p *Plan, identities map[string][]string
 	return d.cfg.Ledger.Note(ctx, noteName(p.ID), data)
 }
 
-// noted reads the note of a plan; none is an empty one.
-func (d *Desk) noted(ctx context.Context, plan string) (l lookup, err error) {
+// noted joins the note of a plan with those of other erasures of the same
+// persons that are under way; none is an empty one.
+func (d *Desk) noted(ctx context.Context, s *erasurelog.State, p *Plan) (all lookup, err error) {
 	for note, err := range d.cfg.Ledger.Notes(ctx) {
-		if note.Name != noteName(plan) {
-			continue // also where it cannot be read: it is another one's
+		plan, is := strings.CutPrefix(note.Name, noteName(""))
+		own := plan == p.ID
+		switch {
+		case note.Name == "" && err != nil:
+			return all, err
+		case !is, !own && (err != nil || !s.InForce(plan)):
+			continue // where it cannot be read: it is another one's
 		}
+		var l lookup
 		if err == nil {
 			err = canon.Unmarshal(note.Data, &l)
 		}
-		return l, mute("reading what the stores are asked by", err)
+		if err != nil {
+			return all, mute("reading what the stores are asked by", err)
+		}
+		theirs := append([]string{l.Person}, l.Aliases...)
+		if own || l.Tenant == p.Tenant && slices.ContainsFunc(p.persons(), func(person string) bool { return slices.Contains(theirs, person) }) {
+			all.Identities, all.Rows = merged(all.Identities, l.Identities), append(all.Rows, l.Rows...)
+		}
 	}
-	return l, nil
+	return all, nil
 }
 
-func (d *Desk) forget(ctx context.Context, plan string) error {
-	return d.cfg.Ledger.Forget(ctx, noteName(plan))
+func (d *Desk) forget(ctx context.Context, plans ...string) error {
+	names := make([]string, len(plans))
+	for i, plan := range plans {
+		names[i] = noteName(plan)
+	}
+	return d.cfg.Ledger.Forget(ctx, names...)
 }

@@ -21,7 +21,7 @@ func (x *execution) readBack(ctx context.Context) error {
 	}
 	for _, store := range x.d.stores() {
 		scope := x.scope()
-		if store == datastore.Store(x.d.database) {
+		if store.Name() == x.d.database.Name() {
 			scope.Identities = nil // which it knows itself
 		}
 		o := StoreOutcome{Store: store.Name()}
@@ -131,9 +131,10 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 	return x.certify(ctx, o)
 }
 
-// begin notes since when nothing is left: the lease of cached keys begins.
+// begin notes since when nothing is left: the lease of cached keys begins. It
+// begins anew where that is a time to come: the clock was wrong then.
 func (x *execution) begin(ctx context.Context) error {
-	if x.row.erased.Valid {
+	if x.row.erased.Valid && x.row.erased.Int64 <= x.d.now().UnixMicro() {
 		return nil
 	}
 	at := sql.NullInt64{Int64: x.d.now().UnixMicro(), Valid: true}

@@ -98,6 +98,7 @@ type replay struct {
 	now     time.Time
 	targets []*target
 	known   map[datastore.Person]*target // looked up already; nil is nobody of the ledger
+	held    map[datastore.Person]bool    // passed over
 	notes   unfinishedReplays            // of replays before, and of this one
 	failed  map[string]error             // stores that are left out of the rest
 	report  Replayed
@@ -132,7 +133,7 @@ func (d *Desk) readForReplay(ctx context.Context) (*replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replay{d: d, ledger: s, now: d.now(), known: map[datastore.Person]*target{}, failed: map[string]error{}}
+	r := &replay{d: d, ledger: s, now: d.now(), known: map[datastore.Person]*target{}, held: map[datastore.Person]bool{}, failed: map[string]error{}}
 	for e := range s.Erasures() {
 		r.report.Entries++
 		if e.Status != erasurelog.Finished {
@@ -190,8 +191,8 @@ func (r *replay) finish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	waiting, err := r.d.noteReplay(ctx, r.undecided())
-	if err != nil {
+	undecided := r.undecided()
+	if _, err := r.d.noteReplay(ctx, append(undecided, r.postponed()...)); err != nil {
 		return err
 	}
 	h := r.ledger.Head()
@@ -205,7 +206,7 @@ func (r *replay) finish(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := r.d.raiseAll(ctx, tx, h, true, len(waiting) == 0); err != nil {
+		if err := r.d.raiseAll(ctx, tx, h, true, len(undecided) == 0); err != nil {
 			return err
 		}
 		for _, tenant := range r.tenants() {
@@ -220,7 +221,11 @@ func (r *replay) finish(ctx context.Context) error {
 	}
 	r.report.Plans = len(plans)
 	r.d.flush(ctx)
-	return r.d.cfg.Ledger.Forget(ctx, r.notes.names()...)
+	names := r.notes.names()
+	for id := range plans {
+		names = append(names, noteName(id))
+	}
+	return r.d.cfg.Ledger.Forget(ctx, names...)
 }
 
 // flush lets the database truncate what still shows a plan's person id (a

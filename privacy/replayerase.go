@@ -128,7 +128,20 @@ func (r *replay) undecided() []notedPerson {
 	var list []notedPerson
 	for _, t := range r.targets {
 		if len(t.undated) > 0 {
-			list = append(list, notedPerson{Tenant: t.person.Tenant, Person: t.person.ID, Undated: t.undated, Erased: true})
+			list = append(list, notedPerson{Tenant: t.person.Tenant, Person: t.person.ID, Identities: t.identities, Undated: t.undated, Erased: true})
+		}
+	}
+	return list
+}
+
+// postponed are the persons of earlier replays whom a hold keeps now: by what
+// they are found the databases may have forgotten.
+func (r *replay) postponed() []notedPerson {
+	var list []notedPerson
+	for _, p := range r.notes.persons() {
+		if r.held[p.id()] {
+			p.Held, p.Undated = true, nil // which are found again
+			list = append(list, p)
 		}
 	}
 	return list

@@ -194,6 +194,7 @@ func (r *replay) look(ctx context.Context, person datastore.Person) (*target, er
 	}
 	if _, held := told.Held(r.now); held {
 		r.report.Held++
+		r.held[person] = true
 		return nil, nil //nolint:nilnil // nobody
 	}
 	t := &target{person: person, at: told.Erased(), refs: map[string]bool{}, listed: map[string]bool{}, erase: map[tableKey]bool{}}

@@ -31,6 +31,7 @@ type notedPerson struct {
 	Rows       []datastore.Row     `json:"rows,omitempty"`       // found in other stores
 	Undated    []datastore.Row     `json:"undated,omitempty"`    // wait for Decide
 	Erased     bool                `json:"erased"`               // and for nothing else
+	Held       bool                `json:"held,omitempty"`       // nothing can be done until a hold is over
 }
 
 func (p notedPerson) id() datastore.Person { return datastore.Person{Tenant: p.Tenant, ID: p.Person} }
@@ -60,11 +61,11 @@ func (u unfinishedReplays) names() []string {
 	return names
 }
 
-// pending counts the persons with whom the stores are not done.
+// pending counts the persons with whom the stores are not done, and could be.
 func (u unfinishedReplays) pending() int {
 	persons := map[datastore.Person]bool{}
 	for _, p := range u.persons() {
-		if !p.Erased {
+		if !p.Erased && !p.Held {
 			persons[p.id()] = true
 		}
 	}

@@ -40,6 +40,14 @@ func (d *Desk) Run(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// A pass waits so long for one plan, and so long for its replay; a store that
+// hangs holds up no more than that. What was done until then stays done, and the
+// next pass goes on.
+const (
+	planMost   = 15 * time.Minute
+	replayMost = time.Hour
+)
+
 // RunOnce is one pass:
 //
 //   - where a replay is due (Config.ReplayEvery), or the database is behind the
@@ -67,7 +75,9 @@ func (d *Desk) RunOnce(ctx context.Context) ([]Finding, error) {
 			continue
 		}
 		f := Finding{Name: "privacy.run.plan", Subject: row.id, Unit: "plans"}
-		o, err := d.Execute(ctx, row.id)
+		bounded, stop := d.bound(ctx, planMost)
+		o, err := d.Execute(bounded, row.id)
+		stop()
 		switch {
 		case errors.Is(err, ErrTooEarly), errors.Is(err, ErrNoPlan), errors.Is(err, ErrCancelled):
 			continue // its time will come, or another process was faster
@@ -99,6 +109,8 @@ func partialRemedy(o Outcome) string {
 
 // runReplay replays where that is due.
 func (d *Desk) runReplay(ctx context.Context) Finding {
+	ctx, stop := d.bound(ctx, replayMost)
+	defer stop()
 	f := Finding{Name: "privacy.run.replay", Unit: "persons"}
 	m, _, err := d.loadMark(ctx)
 	switch {

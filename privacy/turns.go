@@ -61,51 +61,67 @@ func (t *turns) free(keys []string) {
 	}
 }
 
-// hanging are the calls of stores that have not come back.
+// hanging counts the calls of stores that have not come back although whoever
+// asked has gone. One that is waited for is none of them: others may ask the same
+// at the same time.
 type hanging struct {
-	mu    sync.Mutex
-	calls map[string]bool
+	mu   sync.Mutex
+	left map[string]int
 }
 
-func (h *hanging) begin(key string) bool {
+type call struct{ left, ended bool }
+
+func (h *hanging) is(key string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.calls[key] {
-		return false
-	}
-	if h.calls == nil {
-		h.calls = map[string]bool{}
-	}
-	h.calls[key] = true
-	return true
+	return h.left[key] > 0
 }
 
-func (h *hanging) end(key string) {
+func (h *hanging) leave(key string, c *call) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.calls, key)
+	if c.ended {
+		return
+	}
+	if h.left == nil {
+		h.left = map[string]int{}
+	}
+	c.left = true
+	h.left[key]++
+}
+
+func (h *hanging) end(key string, c *call) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.ended = true
+	if !c.left {
+		return
+	}
+	if h.left[key]--; h.left[key] == 0 {
+		delete(h.left, key)
+	}
 }
 
 // ask calls a store about a person and comes back when ctx ends, whether the
 // store does or not: then the call goes on in its goroutine, and what it
 // answers is dropped.
-func ask[T any](ctx context.Context, d *Desk, store, op, about string, call func(ctx context.Context) (T, error)) (T, error) {
+func ask[T any](ctx context.Context, d *Desk, store, op, about string, f func(ctx context.Context) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, &StoreError{store, op, err}
 	}
 	key := store + "\x00" + about
-	if !d.hanging.begin(key) {
+	if d.hanging.is(key) {
 		return none, &StoreError{store, op, ErrHangs}
 	}
 	type answer struct {
 		value T
 		err   error
 	}
-	answers := make(chan answer, 1)
+	answers, c := make(chan answer, 1), &call{}
 	go func() {
-		value, err := call(ctx)
-		d.hanging.end(key) // before whoever waits may ask again
+		value, err := f(ctx)
+		d.hanging.end(key, c)
 		answers <- answer{value, err}
 	}()
 	select {
@@ -115,6 +131,7 @@ func ask[T any](ctx context.Context, d *Desk, store, op, about string, call func
 		}
 		return a.value, nil
 	case <-ctx.Done():
+		d.hanging.leave(key, c)
 		return none, &StoreError{store, op, context.Cause(ctx)}
 	}
 }
