@@ -80,8 +80,7 @@ func propertyDesk(t *testing.T, rt require.TestingT, db wholedb.DB, m *datamap.M
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(rt, err)
 	clock := func() time.Time { return now }
-	dir, err = os.MkdirTemp(t.TempDir(), "ledger") // one a case
-	require.NoError(rt, err)
+	dir = t.TempDir() // another one each time
 	ledger, err := erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(filepath.Join(dir, "ledger")), Digests: digestsOf(root{1, seqKey(0)}), Now: clock})
 	require.NoError(rt, err)
 	require.NoError(rt, ledger.Create(t.Context()))

@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/crmguard/crmguard/internal/testdb"
@@ -23,17 +22,30 @@ func Walk(t *testing.T, d testdb.Database, rounds int, f func(rt *rapid.T, c *Ca
 	t.Helper()
 	if text := os.Getenv(roundsVariable); text != "" {
 		var err error
-		rounds, err = strconv.Atoi(text)
-		require.NoError(t, err, roundsVariable)
+		if rounds, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("%s: %v", roundsVariable, err)
+		}
 	}
-	before := flag.Lookup("rapid.checks").Value.String()
-	require.NoError(t, flag.Set("rapid.checks", strconv.Itoa(rounds)))
-	defer func() { require.NoError(t, flag.Set("rapid.checks", before)) }()
+	checks := flag.Lookup("rapid.checks").Value
+	before := checks.String()
+	set := func(to string) {
+		if err := checks.Set(to); err != nil {
+			t.Fatalf("randomschema: %v", err)
+		}
+	}
+	set(strconv.Itoa(rounds))
+	defer set(before)
 	rapid.Check(t, func(rt *rapid.T) {
 		c := Draw(rt, d.Name, Options{Undated: true})
 		handle, err := c.Create(t.Context(), d)
-		require.NoError(rt, err)
-		defer func() { require.NoError(rt, c.Drop(t.Context(), handle)) }()
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer func() {
+			if err := c.Drop(t.Context(), handle); err != nil {
+				rt.Fatal(err)
+			}
+		}()
 		f(rt, c, wholedb.DB{Name: d.Name, SQL: handle})
 	})
 }
