@@ -127,8 +127,10 @@ func everyVerbOfPrivacy(t *testing.T) func(ctx context.Context, db *sql.DB) erro
 		if err != nil {
 			return err
 		}
-		if err := outcome.Stores[0].Err; err != nil {
-			return err
+		for _, store := range outcome.Stores {
+			if store.Err != nil {
+				return store.Err
+			}
 		}
 		require.Equal(t, privacy.Done, outcome.State)
 		if err := contact(); err != nil { // as a restore would

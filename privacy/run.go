@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
@@ -98,13 +99,14 @@ func (d *Desk) RunOnce(ctx context.Context) ([]Finding, error) {
 
 // partialRemedy names the stores that left something.
 func partialRemedy(o Outcome) string {
-	text := "something is left; it is tried again in the next pass. Mend"
+	var text strings.Builder
+	text.WriteString("something is left; it is tried again in the next pass. Mend")
 	for _, s := range o.Stores {
 		if s.Remaining > 0 || len(s.Missing) > 0 || s.Err != nil && !errors.Is(s.Err, datastore.ErrLater) {
-			text += " " + s.Store
+			text.WriteString(" " + s.Store)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // runReplay replays where that is due.

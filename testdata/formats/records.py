@@ -70,6 +70,7 @@ def append_intent(keyset, data, at, tenant, person, plan, refs):
     """The ledger with one more intent about a person; refs are (table, row)."""
     root = keyset.keys[keyset.primary]
     lines = data.splitlines()
+    at = max([at] + [json.loads(line)["at"] for line in lines[-1:]])  # none is older than the one before
     entry = {
         "at": at, "keyid": str(keyset.primary), "n": len(lines) + 1, "op": "intent", "plan": plan, "scope": "person", "v": 1,
         "person": b64(ledger_digest(root, "person", tenant, person)), "tenant": b64(ledger_digest(root, "tenant", tenant, tenant)),
