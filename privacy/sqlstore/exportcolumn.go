@@ -116,8 +116,8 @@ func (w view) why(c exportColumn, stored any) string {
 		}
 		return somebodyElse
 	}
-	v, err := value.Scanned(stored)
-	if err != nil || v.IsNull() || !c.names && !c.points && !(c.owner && w.shared) {
+	mayName := c.names || c.points || c.owner && w.shared
+	if v, err := value.Scanned(stored); err != nil || v.IsNull() || !mayName {
 		return ""
 	}
 	if id, err := w.spelled(c.name, stored); err == nil && id == w.person && !c.points {
