@@ -100,7 +100,7 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 		if s.Status(planID) != erasurelog.Unknown {
 			return ErrBegun
 		}
-		if err := d.scrub(ctx, tx, planID, stateCancelled, nil, nil); err != nil {
+		if err := d.scrub(ctx, tx, planID, stateCancelled); err != nil {
 			return err
 		}
 		return d.record(ctx, tx, row.tenant, "privacy.cancel", planAttr(planID))

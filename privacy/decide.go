@@ -68,7 +68,7 @@ func (d *Desk) Decide(ctx context.Context, c Decision) error {
 		if err := d.db.Insert(ctx, tx, in, [][]any{{keys[0], erase, c.By, c.Because, at, tag}}); err != nil {
 			return mute("storing the decision", err)
 		}
-		_, err := d.exec(ctx, tx, "storing the decision", `UPDATE crmguard_privacy_decision SET erase = ?, by_whom = ?, because = ?, at = ?, tag = ? WHERE row_key = ?`,
+		err := d.exec(ctx, tx, "storing the decision", `UPDATE crmguard_privacy_decision SET erase = ?, by_whom = ?, because = ?, at = ?, tag = ? WHERE row_key = ?`,
 			erase, c.By, c.Because, at, tag, keys[0])
 		if err != nil {
 			return err

@@ -200,7 +200,7 @@ func (x *execution) finished(ctx context.Context, m mark) (*Outcome, error) {
 			return nil, &GateError{Mark: m.head.N, Head: x.ledger.Head().N, Err: ErrBehind}
 		}
 	}
-	err := x.d.inTx(ctx, func(tx *sql.Tx) error { return x.d.scrub(ctx, tx, x.plan.ID, stateDone, nil, nil) })
+	err := x.d.inTx(ctx, func(tx *sql.Tx) error { return x.d.scrub(ctx, tx, x.plan.ID, stateDone) })
 	return &Outcome{State: Done, Plan: x.plan.ID}, err
 }
 

@@ -69,7 +69,7 @@ func (d *Desk) exportedFrom(ctx context.Context, store datastore.Store, scope da
 			case r := <-records:
 				if !yield(r, nil) {
 					stop()
-					<-done
+					<-done //nolint:errcheck // nobody asks any more
 					return
 				}
 				select {

@@ -193,7 +193,7 @@ func (d *Desk) setMark(ctx context.Context, tx datastore.Tx, change func(m *mark
 	if err != nil {
 		return err
 	}
-	_, err = d.exec(ctx, tx, "raising the high-water mark", `UPDATE crmguard_privacy_mark SET n = ?, hash = ?, seen = ?, replayed = ?, trace = ?, tag = ? WHERE id = 1`,
+	err = d.exec(ctx, tx, "raising the high-water mark", `UPDATE crmguard_privacy_mark SET n = ?, hash = ?, seen = ?, replayed = ?, trace = ?, tag = ? WHERE id = 1`,
 		m.head.N, m.head.Hash, micros(m.seen), micros(m.replayed), m.trace, tag)
 	return err
 }

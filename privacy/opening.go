@@ -128,7 +128,7 @@ func (d *Desk) OpenAnyway(ctx context.Context, o Opening) error {
 		if err := d.db.Insert(ctx, tx, in, [][]any{{1, []byte{}, []byte{}}}); err != nil {
 			return mute("storing the order", err)
 		}
-		if _, err := d.exec(ctx, tx, "storing the order", `UPDATE crmguard_privacy_opening SET body = ?, tag = ? WHERE id = 1`, body, tag); err != nil {
+		if err := d.exec(ctx, tx, "storing the order", `UPDATE crmguard_privacy_opening SET body = ?, tag = ? WHERE id = 1`, body, tag); err != nil {
 			return err
 		}
 		return d.record(ctx, tx, o.Tenant, "privacy.open_anyway", slog.String("reason", o.Because), slog.String("outcome", code))

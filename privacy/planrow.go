@@ -99,7 +99,7 @@ func (d *Desk) storePlan(ctx context.Context, tx datastore.Tx, row *planRow) (er
 	if row.mac, err = d.cfg.Ledger.Tag(ctx, labelPlan, row.covered()); err != nil {
 		return err
 	}
-	_, err = d.exec(ctx, tx, "storing the plan's state", `UPDATE crmguard_privacy_plan
+	err = d.exec(ctx, tx, "storing the plan's state", `UPDATE crmguard_privacy_plan
 		SET state = ?, intent = ?, body = ?, approval = ?, erased = ?, outcome = ?, certificate = ?, mac = ?, changed = ? WHERE id = ?`,
 		row.state, row.intent, row.body, row.approval, row.erased, row.outcome, row.certificate, row.mac, d.now().UnixMicro(), row.id)
 	return err
@@ -109,20 +109,20 @@ func (d *Desk) insertPlan(ctx context.Context, tx datastore.Tx, row *planRow) (e
 	if row.mac, err = d.cfg.Ledger.Tag(ctx, labelPlan, row.covered()); err != nil {
 		return err
 	}
-	_, err = d.exec(ctx, tx, "storing the plan", `INSERT INTO crmguard_privacy_plan (id, tenant, person, state, intent, body, mac, changed) VALUES (?, ?, ?, ?, 0, ?, ?, ?)`,
+	err = d.exec(ctx, tx, "storing the plan", `INSERT INTO crmguard_privacy_plan (id, tenant, person, state, intent, body, mac, changed) VALUES (?, ?, ?, ?, 0, ?, ?, ?)`,
 		row.id, row.tenant, row.person, row.state, row.body, row.mac, d.now().UnixMicro())
 	return err
 }
 
-// scrub takes the person out of a plan row: only its id, tenant, state,
-// remains and certificate stay. The digest of the person stays, too: who has
+// scrub takes the person out of a plan row: only its id, tenant and state
+// stay. The digest of the person stays, too: who has
 // no ledger root cannot tell whose it is.
-func (d *Desk) scrub(ctx context.Context, tx datastore.Tx, id, state string, outcome, certificate []byte) error {
+func (d *Desk) scrub(ctx context.Context, tx datastore.Tx, id, state string) error {
 	row, err := d.lockPlan(ctx, tx, id)
 	if err != nil {
 		return err
 	}
-	row.state, row.body, row.approval, row.outcome, row.certificate = state, nil, nil, outcome, certificate
+	row.state, row.body, row.approval, row.outcome, row.certificate = state, nil, nil, nil, nil
 	return d.storePlan(ctx, tx, &row)
 }
 
@@ -188,14 +188,10 @@ func (d *Desk) plansOf(ctx context.Context, p *Plan) (ids []string, err error) {
 	return ids, nil
 }
 
-// exec executes a statement, written with a ? for each value, and says how many
-// rows it changed.
-func (d *Desk) exec(ctx context.Context, tx datastore.Tx, what, query string, args ...any) (changed int64, err error) {
-	result, err := tx.ExecContext(ctx, d.db.Bind(query), args...)
-	if err == nil {
-		changed, err = result.RowsAffected()
-	}
-	return changed, mute(what, sqldb.Safe(err))
+// exec executes a statement, written with a ? for each value.
+func (d *Desk) exec(ctx context.Context, tx datastore.Tx, what, query string, args ...any) error {
+	_, err := tx.ExecContext(ctx, d.db.Bind(query), args...)
+	return mute(what, sqldb.Safe(err))
 }
 
 // recorded is inTx for what writes audit events of these tenants.

@@ -201,7 +201,7 @@ func (r *replay) finish(ctx context.Context) error {
 			return err
 		}
 		for id, state := range plans {
-			err := r.d.scrub(ctx, tx, id, state, nil, nil)
+			err := r.d.scrub(ctx, tx, id, state)
 			if err != nil && !errors.Is(err, ErrPlanForged) { // which nobody can execute
 				return err
 			}

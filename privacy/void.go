@@ -83,7 +83,7 @@ func (d *Desk) void(ctx context.Context, tx *sql.Tx, v Voiding) error {
 	if row.state == stateVoid {
 		return nil
 	}
-	if err := d.scrub(ctx, tx, v.Plan, stateVoid, nil, nil); err != nil {
+	if err := d.scrub(ctx, tx, v.Plan, stateVoid); err != nil {
 		return err
 	}
 	if err := d.settle(ctx, tx, s); err != nil {

@@ -133,7 +133,7 @@ func (c *crm) forget(ctx context.Context) error {
 	if err := expect("state of the erasure after reading back", privacy.Done, outcome.State); err != nil {
 		return err
 	}
-	if err := c.certificate(ctx, outcome); err != nil {
+	if err := c.certificate(outcome); err != nil {
 		return err
 	}
 	if c.note == "" {
@@ -145,7 +145,7 @@ func (c *crm) forget(ctx context.Context) error {
 }
 
 // certificate checks what the person gets: verified, and about them.
-func (c *crm) certificate(ctx context.Context, outcome privacy.Outcome) error {
+func (c *crm) certificate(outcome privacy.Outcome) error {
 	if err := keep(c.path("certificate.dsse.json"), outcome.Certificate); err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (e *SharedIdentityError) Error() string {
 }
 
 // Is makes errors.Is(err, datastore.ErrShared) true.
-func (e *SharedIdentityError) Is(target error) bool { return target == datastore.ErrShared } //nolint:errorlint // what errors.Is asks
+func (e *SharedIdentityError) Is(target error) bool { return target == datastore.ErrShared }
 
 // TooManyError says that identities, or merged persons, lead further and further:
 // rather a fault in the data than one person. Permanent.
