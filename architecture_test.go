@@ -34,7 +34,7 @@ var allowed = map[string][]string{
 	"backup":                        {"golang.org/x/crypto", "github.com/klauspost/compress", "github.com/PlakarKorp/go-cdc-chunkers"},
 	"integrity":                     {"golang.org/x/net/idna", "golang.org/x/text"},
 	"privacy":                       {"filippo.io/age", "github.com/secure-systems-lab/go-securesystemslib/dsse", "github.com/google/uuid"},
-	"privacy/internal/randomschema": {"pgregory.net/rapid", "github.com/stretchr/testify/require"}, // for tests
+	"privacy/internal/randomschema": {"pgregory.net/rapid"}, // for tests
 	"privacy/internal/wholedb":      {"golang.org/x/text/unicode/norm", "modernc.org/sqlite"},
 
 	"internal/canon":  {"github.com/go-json-experiment/json"},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"database/sql"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -31,7 +32,7 @@ func mapOfRights() *datamap.Map {
 	return &datamap.Map{Tenant: "main", Tables: []datamap.Table{
 		{
 			Name: "contacts", Key: []string{"id"}, Person: "person", Created: "created", Erase: datamap.Delete,
-			Columns: []datamap.Column{{Name: "city", Category: "contact.city", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
+			Columns: []datamap.Column{{Name: "city", Category: "contact.city", Identity: "email", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
 		},
 		{
 			Name: "talks", Key: []string{"id"}, Erase: datamap.Delete, Link: &datamap.Link{Table: "talk_persons", Record: "talk", Person: "person"},
@@ -91,10 +92,10 @@ func everyVerbOfPrivacy(t *testing.T) func(ctx context.Context, db *sql.DB) erro
 		if err != nil {
 			return err
 		}
-		ann, bob, talk := uuid.NewString(), uuid.NewString(), uuid.NewString()
+		ann, bob, talk, home := uuid.NewString(), uuid.NewString(), uuid.NewString(), uuid.NewString()
 		created := time.Now().Add(-time.Hour).UnixMicro()
 		contact := func() error {
-			_, err := db.ExecContext(ctx, fmt.Sprintf(`INSERT INTO contacts VALUES ('%s', '%s', 'Bern', %d)`, uuid.NewString(), ann, created))
+			_, err := db.ExecContext(ctx, fmt.Sprintf(`INSERT INTO contacts VALUES ('%s', '%s', '%s', %d)`, uuid.NewString(), ann, home, created))
 			return err
 		}
 		require.NoError(t, contact())
@@ -141,6 +142,28 @@ func everyVerbOfPrivacy(t *testing.T) func(ctx context.Context, db *sql.DB) erro
 			return err
 		}
 		require.Equal(t, 1, replayed.Erased)
+		undated := uuid.NewString()
+		if _, err := db.ExecContext(ctx, fmt.Sprintf(`INSERT INTO contacts VALUES ('%s', '%s', '%s', NULL)`, undated, ann, home)); err != nil {
+			return err
+		}
+		if _, err = desk.Replay(ctx); !errors.Is(err, privacy.ErrUndecided) {
+			return err
+		}
+		if err := desk.OpenAnyway(ctx, privacy.Opening{By: "user/1", Approved: "user/2", Because: "sales", Until: time.Now().Add(time.Hour), Tenant: "main"}); err != nil {
+			return err
+		}
+		if err := desk.Decide(ctx, privacy.Decision{Tenant: "main", Person: ann, Table: "contacts", Key: undated, Erase: true, By: "user/1", Because: "restored"}); err != nil {
+			return err
+		}
+		if _, err = desk.Replay(ctx); err != nil {
+			return err
+		}
+		if _, _, err := desk.Suppressed(ctx, "main", "email", home); err != nil {
+			return err
+		}
+		if err := desk.Unsuppress(ctx, "main", "email", home); err != nil {
+			return err
+		}
 		_, err = desk.Status(ctx)
 		return err
 	}

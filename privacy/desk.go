@@ -16,6 +16,7 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/internal/tables"
+	"github.com/crmguard/crmguard/privacy/liveschema"
 )
 
 // Desk is where requests of persons are answered: find, export, erase, and
@@ -25,6 +26,7 @@ type Desk struct {
 	cfg       Config
 	db        *sqldb.DB
 	database  datastore.Transactional // the store over db
+	schema    *liveschema.Checker     // of db
 	sign      func() crypto.Signer    // behind a func, where formatting a Desk does not reach it
 	turns     turns
 	hanging   hanging
@@ -107,10 +109,14 @@ func Open(ctx context.Context, cfg Config) (*Desk, error) {
 			return nil, err
 		}
 	}
+	live, err := liveschema.NewChecker(ctx, cfg.DB)
+	if err != nil {
+		return nil, fmt.Errorf("privacy: %w", err)
+	}
 	cfg.Stores = slices.Clone(cfg.Stores)
 	key := cfg.Sign
 	cfg.Sign, cfg.Database = nil, nil
-	return &Desk{cfg: cfg, db: db, database: database, sign: func() crypto.Signer { return key }, replaying: make(chan struct{}, 1), bound: context.WithTimeout}, nil
+	return &Desk{cfg: cfg, db: db, database: database, schema: live, sign: func() crypto.Signer { return key }, replaying: make(chan struct{}, 1), bound: context.WithTimeout}, nil
 }
 
 // Format prints the type only, whatever the verb: a desk holds a signing key.

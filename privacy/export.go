@@ -61,19 +61,28 @@ func (d *Desk) Export(ctx context.Context, tenant, person, recipient string, w i
 	if scope.Identities, err = d.identities(ctx, scope, persons); err != nil {
 		return nil, err
 	}
-	o := newOutlet(w, to, func() error { return d.noteAlone(ctx, tenant, "privacy.export", slog.String("id", id.String())) })
+	o := newOutlet(w, to, func() error {
+		return d.noteAlone(ctx, tenant, "privacy.export", exportAttr(id), slog.String("id", id.String()))
+	})
 	manifest, err := d.writeExport(ctx, scope, persons, o)
 	if err != nil {
 		return nil, err
 	}
 	e := &Exported{Name: "export-" + id.String() + ".zip.age", Size: o.out.size, SHA256: hex.EncodeToString(o.out.sum.Sum(nil)), Manifest: manifest}
-	err = d.noteAlone(ctx, tenant, "privacy.exported", slog.String("id", id.String()), slog.String("digest", e.SHA256), slog.Int("count", len(manifest.Files)))
+	event, err := uuid.NewV7()
+	if err != nil {
+		return nil, mute("drawing an id", err)
+	}
+	err = d.noteAlone(ctx, tenant, "privacy.exported", exportAttr(id), slog.String("id", event.String()), slog.String("digest", e.SHA256), slog.Int("count", len(manifest.Files)))
 	if err != nil {
 		return nil, err
 	}
 	d.observe(ctx, "privacy.exported", float64(e.Size))
 	return e, nil
 }
+
+// exportAttr tells which of the two events belong together.
+func exportAttr(id uuid.UUID) slog.Attr { return slog.String("object", "export/"+id.String()) }
 
 // noteAlone writes an audit event of its own.
 func (d *Desk) noteAlone(ctx context.Context, tenant, action string, attrs ...slog.Attr) error {

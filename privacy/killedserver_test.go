@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/certificate"
@@ -116,7 +117,11 @@ func (s *severed) stand(e *standing, d testdb.Database, driver string, killed <-
 	desk := s.deskOver(db)
 	reached := make(chan struct{})
 	e.ended = make(chan struct{})
-	cutter.Hold(e.commit, e.done, func() error {
+	at := e.commit
+	if s.on.Kind == sqldb.Postgres {
+		at++ // the schema is read in a transaction before the first
+	}
+	cutter.Hold(at, e.done, func() error {
 		close(reached)
 		<-killed
 		return e.answer

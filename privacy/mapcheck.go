@@ -5,8 +5,6 @@ import (
 	"errors"
 	"sync"
 	"time"
-
-	"github.com/crmguard/crmguard/privacy/liveschema"
 )
 
 // ErrUnmapped says that the live schema holds what the data map does not know,
@@ -34,7 +32,7 @@ func (d *Desk) mapped(ctx context.Context) error {
 	if age >= 0 && age < mapAge {
 		return nil
 	}
-	findings, err := liveschema.Check(ctx, d.cfg.DB, d.cfg.Map)
+	findings, err := d.schema.Check(ctx, d.cfg.Map)
 	if err != nil {
 		return mute("comparing the data map with the live schema", err)
 	}

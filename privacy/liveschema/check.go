@@ -16,10 +16,32 @@ import (
 // the application it must find no alarm, so that no new column is forgotten:
 // see [Findings.Err]. A map that is wrong in itself is datamap.ErrMap.
 func Check(ctx context.Context, handle *sql.DB, m *datamap.Map) (Findings, error) {
+	c, err := NewChecker(ctx, handle)
+	if err != nil {
+		return nil, err
+	}
+	return c.Check(ctx, m)
+}
+
+// A Checker has asked the database what it is, and compares maps with it as often
+// as it is called. It is safe for concurrent use.
+type Checker struct{ db *sqldb.DB }
+
+// NewChecker asks the database what it is.
+func NewChecker(ctx context.Context, handle *sql.DB) (*Checker, error) {
+	db, err := open(ctx, handle)
+	if err != nil {
+		return nil, err
+	}
+	return &Checker{db}, nil
+}
+
+// Check is the func [Check].
+func (k *Checker) Check(ctx context.Context, m *datamap.Map) (Findings, error) {
 	if err := m.Validate(); err != nil {
 		return nil, err
 	}
-	s, err := read(ctx, handle, m)
+	s, err := read(ctx, k.db, m)
 	if err != nil {
 		return nil, err
 	}
@@ -34,14 +56,26 @@ func Check(ctx context.Context, handle *sql.DB, m *datamap.Map) (Findings, error
 	return slices.Compact(c.out), nil
 }
 
-func read(ctx context.Context, handle *sql.DB, m *datamap.Map) (*catalog.Schema, error) {
+func open(ctx context.Context, handle *sql.DB) (*sqldb.DB, error) {
 	db, err := sqldb.Open(ctx, handle)
-	if err != nil {
-		if errors.Is(err, errors.ErrUnsupported) { // says which database was found
-			return nil, fmt.Errorf("liveschema: %w", err)
-		}
+	switch {
+	case errors.Is(err, errors.ErrUnsupported): // says which database was found
+		return nil, fmt.Errorf("liveschema: %w", err)
+	case err != nil:
 		return nil, fmt.Errorf("liveschema: %w", sqldb.Safe(err))
 	}
+	return db, nil
+}
+
+func readOnce(ctx context.Context, handle *sql.DB, m *datamap.Map) (*catalog.Schema, error) {
+	db, err := open(ctx, handle)
+	if err != nil {
+		return nil, err
+	}
+	return read(ctx, db, m)
+}
+
+func read(ctx context.Context, db *sqldb.DB, m *datamap.Map) (*catalog.Schema, error) {
 	s, err := catalog.Read(ctx, db, m)
 	if err != nil {
 		return nil, fmt.Errorf("liveschema: %w", err)

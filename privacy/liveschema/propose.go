@@ -16,7 +16,7 @@ import (
 // and categories guessed from names. Where somebody has to decide stands
 // "decide:"; until then [Check] gives alarms. It reads no row.
 func Propose(ctx context.Context, handle *sql.DB) (string, error) {
-	s, err := read(ctx, handle, nil)
+	s, err := readOnce(ctx, handle, nil)
 	if err != nil {
 		return "", err
 	}

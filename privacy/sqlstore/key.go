@@ -61,7 +61,19 @@ func (f field) spelled(stored any) (string, error) {
 	if isBytes && (f.kind == binary || f.on == sqldb.SQLite) && !isText(b) {
 		return `\x` + hex.EncodeToString(b), nil
 	}
+	if number, ok := stored.(float64); ok && f.on == sqldb.SQLite {
+		return realText(number), nil
+	}
 	return textOf(stored)
+}
+
+// realText is what SQLite makes of a REAL as text.
+func realText(number float64) string {
+	text := strconv.FormatFloat(number, 'g', 15, 64)
+	if !strings.ContainsAny(text, ".e") {
+		text += ".0"
+	}
+	return text
 }
 
 // stored is a value that the column may hold for an id: on SQLite, whose columns

@@ -95,7 +95,8 @@ func (c column) value(table, at, row int) (value any, texts []string) {
 	t := token(table, c.name, at, row)
 	switch c.kind {
 	case day:
-		text := time.Date(1911, 2, 3, 0, 0, 0, 0, time.UTC).AddDate(0, 0, 1500*table+100*at+row).Format(time.DateOnly)
+		n := 1500*table + 100*at + row // never the first of a month, which stays when it is made coarser
+		text := time.Date(1911, time.Month(2+n/27), 2+n%27, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
 		return text, []string{text}
 	case money:
 		text := fmt.Sprintf("%d.75", 100_000_000+table*1_000_000+at*10_000+row*7)

@@ -15,26 +15,28 @@ import (
 // roundsVariable asks for more cases than tests look at by themselves.
 const roundsVariable = "CRMGUARD_RANDOM_ROUNDS"
 
-// Walk draws so many cases for the database, or as many as CRMGUARD_RANDOM_ROUNDS
-// says, fills each and calls f with it, and with a handle that is of this case
+// Walk draws so many cases for the database, the same in each run, or as many new
+// ones as CRMGUARD_RANDOM_ROUNDS says, fills each and calls f with it, and with a handle that is of this case
 // alone. A case that fails is made smaller, and its seed is printed.
 func Walk(t *testing.T, d testdb.Database, rounds int, f func(rt *rapid.T, c *Case, db wholedb.DB)) {
 	t.Helper()
+	set := func(name, to string) {
+		value := flag.Lookup(name).Value
+		before := value.String()
+		if err := value.Set(to); err != nil {
+			t.Fatalf("randomschema: %v", err)
+		}
+		t.Cleanup(func() { _ = value.Set(before) })
+	}
 	if text := os.Getenv(roundsVariable); text != "" {
 		var err error
 		if rounds, err = strconv.Atoi(text); err != nil {
 			t.Fatalf("%s: %v", roundsVariable, err)
 		}
+	} else if flag.Lookup("rapid.seed").Value.String() == "0" {
+		set("rapid.seed", "1")
 	}
-	checks := flag.Lookup("rapid.checks").Value
-	before := checks.String()
-	set := func(to string) {
-		if err := checks.Set(to); err != nil {
-			t.Fatalf("randomschema: %v", err)
-		}
-	}
-	set(strconv.Itoa(rounds))
-	defer set(before)
+	set("rapid.checks", strconv.Itoa(rounds))
 	rapid.Check(t, func(rt *rapid.T) {
 		c := Draw(rt, d.Name, Options{Undated: true})
 		handle, err := c.Create(t.Context(), d)
