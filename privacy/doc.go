@@ -97,8 +97,8 @@
 //   - To know who someone is. Who asks and who approves are compared as the
 //     session names them, without regard to case; a person with two accounts
 //     is two principals.
-//   - To tell tenants apart in the link table of joint records ([datamap.Link]),
-//     which has no tenant column: the ids of such records must be unique in
+//   - To tell tenants apart in the link table of joint records ([datamap.Link])
+//     for which the map names no tenant column: their ids must be unique in
 //     the whole database (UUIDs are).
 //   - To find in a restored store a person whom no store lists
 //     ([datastore.People]), no
