@@ -65,8 +65,8 @@ func newDraft(s *catalog.Schema) *draft {
 	}
 	d.people()
 	d.reach()
-	d.identities()
 	d.pairs()
+	d.identities()
 	for _, t := range d.tables {
 		t.listColumns(d)
 	}

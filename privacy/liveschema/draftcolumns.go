@@ -20,16 +20,15 @@ func (t *draftTable) say(format string, args ...any) {
 // identities finds tables that know people by e-mail only.
 func (d *draft) identities() {
 	declared := slices.ContainsFunc(d.tables, func(t *draftTable) bool {
-		return t.owned && slices.ContainsFunc(t.live.Columns, func(c catalog.Column) bool {
-			return category(t.Name, c) == "contact.email" && !slices.Contains(t.Key, c.Name)
-		})
+		rest, refers := d.rest(t)
+		return t.owned && slices.ContainsFunc(rest, func(c catalog.Column) bool { return t.list(c, refers[c.Name]).Identity != "" })
 	})
 	for _, t := range d.tables {
 		if t.owned || !declared || len(t.Key) == 0 || tableIs(t.Name, staffWords()) || d.tenanted && t.Tenant == "" {
 			continue
 		}
 		for _, column := range t.live.Columns {
-			if category(t.Name, column) == "contact.email" && holdsText(column) && !slices.Contains(t.Key, column.Name) {
+			if category(t.Name, column) == "contact.email" && holdsText(column) && !slices.Contains(slices.Concat(t.Key, t.paired), column.Name) {
 				t.owned, t.Erase = true, datamap.Delete
 				t.Edges = append(t.Edges, datamap.Edge{Columns: []string{column.Name}, Identity: "email"})
 				t.edges[column.Name] = "decide: known by e-mail only"
@@ -82,30 +81,39 @@ func (d *draft) spelt(t *draftTable, column catalog.Column, word string) string 
 	return string(unicode.ToUpper(runes[0])) + string(runes[1:])
 }
 
-// listColumns lists every column that is nothing else yet.
-func (t *draftTable) listColumns(d *draft) {
+// rest are the columns of which the table says nothing else, and those among
+// them that name rows of another table.
+func (d *draft) rest(t *draftTable) (rest []catalog.Column, refers map[string]bool) {
 	known := append(slices.Clone(t.Key), t.Tenant, t.Person, t.Merged, t.Created)
 	for _, e := range t.Edges {
 		if e.Identity == "" {
 			known = append(known, e.Columns...)
 		}
 	}
-	foreign := map[string]bool{}
+	refers = map[string]bool{}
 	for _, f := range d.s.Foreign {
 		if f.Child == t.live {
 			for _, name := range f.Columns {
-				foreign[name] = true
+				refers[name] = true
 			}
 		}
 	}
 	for _, name := range t.paired {
-		foreign[name] = true
+		refers[name] = true
 	}
 	for _, live := range t.live.Columns {
-		if slices.Contains(known, live.Name) {
-			continue
+		if !slices.Contains(known, live.Name) {
+			rest = append(rest, live)
 		}
-		t.Columns = append(t.Columns, t.list(live, foreign[live.Name]))
+	}
+	return rest, refers
+}
+
+// listColumns lists every column that is nothing else yet.
+func (t *draftTable) listColumns(d *draft) {
+	rest, refers := d.rest(t)
+	for _, live := range rest {
+		t.Columns = append(t.Columns, t.list(live, refers[live.Name]))
 	}
 	if t.owned && tableIs(t.Name, keptWords()) {
 		t.say(`a law may keep such rows: Keep: &datamap.Keep{Because: "DE-HGB-257", From: "…", Years: 10}, and what stays`)

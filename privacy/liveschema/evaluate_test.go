@@ -15,15 +15,24 @@ import (
 	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
+// compiler type-checks proposals; it reads package datamap once.
+type compiler struct {
+	files  *token.FileSet
+	config types.Config
+}
+
+func newCompiler() *compiler {
+	files := token.NewFileSet()
+	return &compiler{files, types.Config{Importer: importer.ForCompiler(files, "source", nil)}}
+}
+
 // compiled type-checks a proposal against package datamap, and gives the map that
 // its Map would return, with a purpose and a basis.
-func compiled(t *testing.T, source string) *datamap.Map {
+func (c *compiler) compiled(t *testing.T, source string) *datamap.Map {
 	t.Helper()
-	files := token.NewFileSet()
-	file, err := parser.ParseFile(files, "privacymap.go", source, parser.ParseComments|parser.SkipObjectResolution)
+	file, err := parser.ParseFile(c.files, "privacymap.go", source, parser.ParseComments|parser.SkipObjectResolution)
 	require.NoError(t, err)
-	config := types.Config{Importer: importer.ForCompiler(files, "source", nil)}
-	_, err = config.Check("privacymap", files, []*ast.File{file}, nil)
+	_, err = c.config.Check("privacymap", c.files, []*ast.File{file}, nil)
 	require.NoError(t, err)
 	return evaluated(t, source)
 }

@@ -15,10 +15,9 @@ import (
 // roundsVariable asks for more cases than tests look at by themselves.
 const roundsVariable = "CRMGUARD_RANDOM_ROUNDS"
 
-// Walk draws so many cases for the database, the same in each run, or as many new
-// ones as CRMGUARD_RANDOM_ROUNDS says, fills each and calls f with it, and with a handle that is of this case
-// alone. A case that fails is made smaller, and its seed is printed.
-func Walk(t *testing.T, d testdb.Database, rounds int, f func(rt *rapid.T, c *Case, db wholedb.DB)) {
+// Rounds makes rapid.Check draw so many cases until the test ends, the same in
+// each run, or as many new ones as CRMGUARD_RANDOM_ROUNDS says.
+func Rounds(t *testing.T, rounds int) {
 	t.Helper()
 	set := func(name, to string) {
 		value := flag.Lookup(name).Value
@@ -37,6 +36,14 @@ func Walk(t *testing.T, d testdb.Database, rounds int, f func(rt *rapid.T, c *Ca
 		set("rapid.seed", "1")
 	}
 	set("rapid.checks", strconv.Itoa(rounds))
+}
+
+// Walk draws so many cases for the database, as [Rounds] counts them, fills each
+// and calls f with it, and with a handle that is of this case alone. A case that
+// fails is made smaller, and its seed is printed.
+func Walk(t *testing.T, d testdb.Database, rounds int, f func(rt *rapid.T, c *Case, db wholedb.DB)) {
+	t.Helper()
+	Rounds(t, rounds)
 	rapid.Check(t, func(rt *rapid.T) {
 		c := Draw(rt, d.Name, Options{Undated: true})
 		handle, err := c.Create(t.Context(), d)
