@@ -9,7 +9,7 @@
 //		Columns: []datamap.Column{{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
 //	}}}
 //	check(privacy.Install(ctx, db))
-//	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(outside), Digests: must(erasurelog.KeysFile(secret))}))
+//	ledger := must(erasurelog.In(outside, must(erasurelog.KeysFile(secret))))
 //	check(ledger.Create(ctx)) // once in the life of the system
 //	desk := must(privacy.Open(ctx, privacy.Config{Map: dataMap, DB: db, Ledger: ledger, Sign: certKey}))
 //	check(desk.Ready(ctx)) // at every start, before serving
@@ -119,7 +119,7 @@
 // [Install] makes the desk's tables, as their owner, and [Grants] has the rights
 // of the role as which all else works; without a vault of package encryption
 // erasurelog.NewKeysFile once and erasurelog.KeysFile give the ledger its keys;
-// erasurelog.Open and once its Create the ledger, [Open] the desk; at every start
+// erasurelog.In and once its Create the ledger, [Open] the desk; at every start
 // [Desk.Ready], and only then serve.
 //
 // # Concurrency

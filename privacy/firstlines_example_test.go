@@ -50,7 +50,7 @@ func Example_firstLines() {
 		Columns: []datamap.Column{{Name: "name", Category: "contact.name", Purpose: "dpv:CustomerRelationshipManagement", Basis: "dpv:Contract"}},
 	}}}
 	check(privacy.Install(ctx, db))
-	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(outside), Digests: must(erasurelog.KeysFile(secret))}))
+	ledger := must(erasurelog.In(outside, must(erasurelog.KeysFile(secret))))
 	check(ledger.Create(ctx)) // once in the life of the system
 	desk := must(privacy.Open(ctx, privacy.Config{Map: dataMap, DB: db, Ledger: ledger, Sign: certKey}))
 	check(desk.Ready(ctx)) // at every start, before serving

@@ -5,7 +5,7 @@
 // The first lines; must and check stand for what is done about an error, and
 // the example FirstLines has what stands around them:
 //
-//	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(outside), Digests: must(erasurelog.KeysFile(secret))}))
+//	ledger := must(erasurelog.In(outside, must(erasurelog.KeysFile(secret))))
 //	check(ledger.Create(ctx)) // once in the life of the system
 //	intent := must(ledger.NewEntry(ctx, erasurelog.Intent, plan, "main", "p1"))
 //	state := must(ledger.Append(ctx, nil, func(s *erasurelog.State) (*erasurelog.Entry, error) {
@@ -64,7 +64,7 @@
 // # First call
 //
 // [NewKeysFile] once and [KeysFile] where no vault of package encryption gives
-// its LedgerDigests; [Open], once [Log.Create]; then [Log.Read] and
+// its LedgerDigests; [In] or [Open], once [Log.Create]; then [Log.Read] and
 // [Log.Append].
 //
 // # Concurrency

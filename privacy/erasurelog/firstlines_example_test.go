@@ -28,7 +28,7 @@ func Example_firstLines() {
 	defer os.RemoveAll(dir)
 	outside, secret, plan := filepath.Join(dir, "ledger"), filepath.Join(dir, "crm.secret"), "01a2054d-dfbe-790e-a264-7c9f86b09ab7"
 	check(erasurelog.NewKeysFile(secret)) // once
-	ledger := must(erasurelog.Open(erasurelog.Config{Medium: erasurelog.Folder(outside), Digests: must(erasurelog.KeysFile(secret))}))
+	ledger := must(erasurelog.In(outside, must(erasurelog.KeysFile(secret))))
 	check(ledger.Create(ctx)) // once in the life of the system
 	intent := must(ledger.NewEntry(ctx, erasurelog.Intent, plan, "main", "p1"))
 	state := must(ledger.Append(ctx, nil, func(s *erasurelog.State) (*erasurelog.Entry, error) {

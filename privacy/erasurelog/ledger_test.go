@@ -90,6 +90,8 @@ func TestCreateOnce(t *testing.T) {
 		_, err := erasurelog.Open(cfg)
 		require.ErrorIs(t, err, erasurelog.ErrConfig)
 	}
+	_, err = erasurelog.In("", f.cfg.Digests)
+	require.ErrorIs(t, err, erasurelog.ErrConfig, "not in whatever folder the process was started")
 }
 
 // refused checks that every verb refuses the ledger, by a process that has read

@@ -45,6 +45,14 @@ type Log struct {
 	checked time.Time
 }
 
+// In is [Open] for a ledger in a folder ([Folder]), with the defaults of Config.
+func In(dir string, digests Digests) (*Log, error) {
+	if dir == "" {
+		return nil, configError("a folder is needed, outside of what backups of the database cover")
+	}
+	return Open(Config{Medium: Folder(dir), Digests: digests})
+}
+
 // Open returns a ledger. It touches neither the medium nor the keys.
 func Open(cfg Config) (*Log, error) {
 	if cfg.Medium == nil || cfg.Digests == nil {
