@@ -116,7 +116,8 @@
 //
 // # First call
 //
-// [Install] makes the desk's tables, as their owner, and [Grants] has the rights
+// The map begins as liveschema.Propose writes it; liveschema.Check holds it against
+// the database, in a test of the application too. [Install] makes the desk's tables, as their owner, and [Grants] has the rights
 // of the role as which all else works; without a vault of package encryption
 // erasurelog.NewKeysFile once and erasurelog.KeysFile give the ledger its keys;
 // erasurelog.In and once its Create the ledger, [Open] the desk; at every start

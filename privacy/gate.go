@@ -60,8 +60,9 @@ type Gate struct {
 
 // Ready is the boot gate: nil means that every erasure of the ledger has been
 // carried out in this database. It refuses with ErrBehind after a restore, and
-// with a ledger error when the ledger itself is wrong. See [Desk.Gate] for what
-// a nil leaves open.
+// with a ledger error when the ledger itself is wrong. [Desk.Gate] says what a nil
+// leaves open, such as a ledger that has not been readable for less than
+// Config.Grace: show its Warning to somebody.
 func (d *Desk) Ready(ctx context.Context) error {
 	_, err := d.Gate(ctx)
 	return err

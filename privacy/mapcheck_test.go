@@ -36,8 +36,7 @@ func TestAColumnWithoutALegalBasisIsNotCertified(t *testing.T) {
 		}
 	}
 	s.openWith(m)
-	p := s.approved(s.contact("ann@a.example"))
-	_, err := s.desk.Execute(t.Context(), p.ID)
-	require.ErrorIs(t, err, privacy.ErrUnmapped)
+	_, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: s.contact("ann@a.example"), Reason: "gdpr-17", By: "user/1"})
+	require.ErrorIs(t, err, privacy.ErrUnmapped, "not a day later, when it is to be executed")
 	require.ErrorContains(t, err, "no legal basis invoices.")
 }

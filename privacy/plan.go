@@ -70,7 +70,7 @@ func (p *Plan) persons() []string { return append([]string{p.Person}, p.Aliases.
 // PlanErasure finds everything about the person, rehearses the erasure in the
 // database and takes that back, stores what an erasure would do, and changes
 // nothing else. What the schema refuses is an error now: a [*StoreError] whose
-// text names table and constraint.
+// text names table and constraint; so is [ErrUnmapped].
 func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 	if err := errors.Join(validID("tenant", r.Tenant), validPrincipal(r.By), validPerson(r.Person)); err != nil {
 		return nil, err
@@ -92,6 +92,9 @@ func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 	}
 	if len(rows) == 0 && !r.Empty {
 		return nil, ErrNobody
+	}
+	if err := d.mapped(ctx); err != nil {
+		return nil, err
 	}
 	p := &Plan{
 		Tenant: r.Tenant, Person: r.Person, Aliases: persons[1:], Reason: r.Reason, By: r.By,

@@ -24,7 +24,7 @@ func Read(path string) (Secret, error) {
 	file, err := durable.OpenPlain(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return Secret{}, fmt.Errorf("%w: make it once, or bring it back if it was there before: with another one nothing verifies or opens that this one tagged or sealed", err)
+		return Secret{}, fmt.Errorf("%w: make it once (NewKeysFile), or bring it back if it was there before: with another one nothing verifies or opens that this one tagged or sealed", err)
 	case errors.Is(err, durable.ErrNotPlain):
 		return Secret{}, fmt.Errorf("%w: %s in a file of its own", err, form)
 	case err != nil:

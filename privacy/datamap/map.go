@@ -22,6 +22,9 @@ const (
 // other value.
 const RedactedText = "[redacted]"
 
+// Email is the one kind of identity that is compared without regard to case.
+const Email = "email"
+
 // RowMark stands in Column.To of [Redact] for a code that differs from row to
 // row, so that a UNIQUE column can be redacted: "gone-{row}@erased.invalid".
 const RowMark = "{row}"
@@ -78,7 +81,8 @@ type Edge struct {
 	When    []When   // the edge is there only where all of these hold: subject_type is 'Contact'
 	// Identity is the kind of identity that the one column holds, as
 	// Column.Identity of other tables declares it; Table is empty. "email" is
-	// compared without regard to case, which no index on the bare column helps.
+	// compared without regard to case, which no index on the bare column helps; on
+	// PostgreSQL one on (lower(column) COLLATE "C") does.
 	Identity string
 	// Unlink says that the row is about somebody else and only points to the
 	// person: of it the erasure empties Columns (Null), or deletes the row

@@ -90,7 +90,7 @@ func (v *validation) action(c Column) {
 	case c.Name == t.Tenant:
 		v.bad("tenant column %s is personal data: a row without its tenant is nobody's", c.Name)
 	case t.Keep != nil && c.Erase == "":
-		v.bad("column %s: under Keep every personal column says what happens to it", c.Where())
+		v.bad("column %s: under Keep every personal column says what happens to it while the row stays: say Erase, such as datamap.Retain or datamap.Null", c.Where())
 	case action == Retain && t.Keep == nil && !v.leads(c.Name):
 		v.bad("column %s: retain needs the table's Keep", c.Where())
 	case action == Shred && !c.Sealed:

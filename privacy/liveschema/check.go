@@ -120,13 +120,13 @@ func (c *checking) present() {
 			c.found(MissingTable, Alarm, t.Name, "", "")
 			continue
 		}
-		c.columns(t.Name, live, classified(c.m, t), Alarm)
+		c.columns(t.Name, live, classified(c.m, t))
 		if l := t.Link; l != nil {
 			live := c.s.Table(l.Table)
 			if live == nil {
 				c.found(MissingTable, Alarm, l.Table, "", "link of "+t.Name)
 			} else if _, listed := c.tables[live]; !listed {
-				c.columns(l.Table, live, linking(l), Notice) // what else it holds goes with the link, and is in no export
+				c.columns(l.Table, live, linking(l)) // what else it holds would be in no export
 			}
 		}
 	}
@@ -139,10 +139,10 @@ func (c *checking) present() {
 }
 
 // columns compares the columns of one table.
-func (c *checking) columns(table string, live *catalog.Table, names []string, unclassified Level) {
+func (c *checking) columns(table string, live *catalog.Table, names []string) {
 	for _, column := range live.Columns {
 		if !slices.ContainsFunc(names, func(name string) bool { return c.s.Same(name, column.Name) }) {
-			c.found(UnclassifiedColumn, unclassified, table, column.Name, "")
+			c.found(UnclassifiedColumn, Alarm, table, column.Name, "")
 		}
 	}
 	for _, name := range names {

@@ -35,7 +35,7 @@ func differences() []found {
 		{"nothing", all, ``, nothing, nil},
 		{"a personal table that nobody mapped", all, `CREATE TABLE newsletter (mail VARCHAR(40))`, nothing, []string{"alarm unclassified table newsletter"}},
 		{"a column that nobody mapped", all, `ALTER TABLE people ADD COLUMN phone VARCHAR(40)`, nothing, []string{"alarm unclassified column people.phone"}},
-		{"a column of a link", all, `ALTER TABLE attendees ADD COLUMN role VARCHAR(40)`, nothing, []string{"notice unclassified column attendees.role"}},
+		{"a column of a link", all, `ALTER TABLE attendees ADD COLUMN role VARCHAR(40)`, nothing, []string{"alarm unclassified column attendees.role"}},
 		{"a link that is listed for its columns", all, `ALTER TABLE attendees ADD COLUMN role VARCHAR(40)`, func(m *datamap.Map) {
 			m.Tables = append(m.Tables, datamap.Table{Name: "attendees", Key: []string{"meeting", "person"}, Columns: []datamap.Column{{Name: "role"}}})
 		}, nil},
@@ -75,6 +75,15 @@ func edgeCases() []found {
 			table(m, "notes").Edges[1].When = []datamap.When{{Column: "body", Is: "x"}}
 		}, nil},
 		{"a target that several rows share", sqlite, "", func(m *datamap.Map) { table(m, "notes").Edges[1].To = []string{"name"} }, []string{"notice edge to no unique key notes.about", "notice edge without index people.name"}},
+		{"an address that no index knows", postgres, "CREATE INDEX bills_mail ON bills (mail);\nCREATE INDEX bills_low ON bills (lower(mail))", byMail, []string{"notice identity without index bills.mail"}},
+		{"an address in an index of some rows", postgres, `CREATE INDEX bills_mail ON bills (lower(mail) COLLATE "C") WHERE note IS NULL`, byMail, []string{"notice identity without index bills.mail"}},
+		{"an address behind something else", postgres, `CREATE INDEX bills_mail ON bills (note, lower(mail) COLLATE "C")`, byMail, []string{"notice identity without index bills.mail"}},
+		{"an address in an index", postgres, `CREATE INDEX bills_mail ON bills (tenant, lower(mail) COLLATE "C")`, byMail, nil},
+		{"a quoted address in an index", postgres, "ALTER TABLE bills RENAME mail TO \"E-Mail\";\nALTER TABLE bills ALTER \"E-Mail\" TYPE text;\nCREATE INDEX bills_mail ON bills (lower(\"E-Mail\") COLLATE \"C\")", func(m *datamap.Map) {
+			byMail(m)
+			column(m, "bills", "mail").Name, table(m, "bills").Edges[0].Columns[0] = "E-Mail", "E-Mail"
+		}, nil},
+		{"an address where no index can help", slices.Concat(sqlite, mariadb), "", byMail, nil},
 		{"merged persons", all, "ALTER TABLE people ADD COLUMN into_whom {id}", func(m *datamap.Map) { table(m, "people").Merged = "into_whom" }, []string{"notice edge without index people.into_whom"}},
 		{"composite", all, "CREATE TABLE parts (tenant {id}, person {id}, n INT NOT NULL PRIMARY KEY);\nCREATE INDEX parts_person ON parts (person, tenant);\nCREATE INDEX people_both ON people (tenant, id)", func(m *datamap.Map) {
 			m.Tables = append(m.Tables, datamap.Table{Name: "parts", Key: []string{"n"}, Erase: datamap.Delete, Edges: []datamap.Edge{{Columns: []string{"tenant", "person"}, Table: "people", To: []string{"tenant", "id"}}}})

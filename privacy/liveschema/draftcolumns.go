@@ -116,7 +116,7 @@ func (t *draftTable) listColumns(d *draft) {
 		t.Columns = append(t.Columns, t.list(live, refers[live.Name]))
 	}
 	if t.owned && tableIs(t.Name, keptWords()) {
-		t.say(`a law may keep such rows: Keep: &datamap.Keep{Because: "DE-HGB-257", From: "…", Years: 10}, and what stays`)
+		t.say(`a law may keep such rows: Keep: &datamap.Keep{Because: "DE-HGB-257", From: "…", Years: 10}, and Erase of each personal column and of Person (datamap.Retain, Null, Redact): what becomes of it while the row stays`)
 	}
 	for _, f := range d.s.Foreign {
 		if parent := d.of[f.Parent]; parent == t && d.of[f.Child] != nil && !t.owned && len(t.Key) == 1 {
@@ -134,7 +134,11 @@ func (d *draft) joint(t, link *draftTable, f catalog.ForeignKey) {
 		}
 	}
 	if person != "" && len(f.Columns) == 1 && slices.Contains(link.Key, f.Columns[0]) && len(link.Key) == 2 {
-		t.say("where its rows concern several persons, who are listed in %s, leave that table out and say Erase: datamap.Delete, Link: &datamap.Link{Table: %q, Record: %q, Person: %q}", link.Name, link.Name, f.Columns[0], person)
+		leave := ", leave that table out"
+		if len(link.live.Columns) > len(link.Key) {
+			leave = ""
+		}
+		t.say("where its rows concern several persons, who are listed in %s%s and say Erase: datamap.Delete, Link: &datamap.Link{Table: %q, Record: %q, Person: %q}", link.Name, leave, link.Name, f.Columns[0], person)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/internal/catalog"
 )
@@ -16,7 +17,11 @@ func (c *checking) edges() {
 			for _, w := range e.When {
 				helping = append(helping, w.Column)
 			}
-			c.indexed(t.Name, live, e.Columns, helping)
+			if e.Identity == datamap.Email {
+				c.folded(t, live, e.Columns[0], helping)
+			} else {
+				c.indexed(t.Name, live, e.Columns, helping)
+			}
 			if e.Table != "" {
 				c.reference(t, live, e)
 			}
@@ -65,6 +70,26 @@ func (c *checking) indexed(table string, live *catalog.Table, columns, helping [
 		}
 	}
 	c.found(UnindexedEdge, Notice, table, strings.Join(columns, ", "), "")
+}
+
+// folded checks that an index knows the column as e-mail addresses are looked
+// for: in small letters, by bytes. Only PostgreSQL can have one; where the column
+// is sealed the application looks.
+func (c *checking) folded(t datamap.Table, live *catalog.Table, name string, helping []string) {
+	column := c.s.Column(live, name)
+	if declared, _ := t.Column(name); c.s.Kind != sqldb.Postgres || column == nil || declared.Sealed {
+		return
+	}
+	quoted := `"` + strings.ReplaceAll(column.Name, `"`, `""`) + `"`
+	for _, i := range live.Indexes {
+		for _, written := range []string{column.Name, quoted} {
+			known := slices.Contains(i.Bytewise, "lower("+written+")") || slices.Contains(i.Bytewise, "lower(("+written+")::text)")
+			if first := slices.Index(i.Columns, ""); known && !i.Partial && !slices.ContainsFunc(i.Columns[:first], func(name string) bool { return !c.has(helping, name) }) {
+				return
+			}
+		}
+	}
+	c.found(UnindexedIdentity, Notice, t.Name, column.Name, "")
 }
 
 // reference checks the other end of an edge.

@@ -35,6 +35,7 @@ const (
 	NoPurpose          Kind = "no purpose"               // personal data, used for nothing that is stated
 	NoBasis            Kind = "no legal basis"           // personal data, used without a stated right to
 	UnindexedEdge      Kind = "edge without index"       // finding a person scans the table
+	UnindexedIdentity  Kind = "identity without index"   // finding a person by an e-mail address scans the table
 	UndeclaredEdge     Kind = "undeclared edge"          // a foreign key to a table of persons that the map does not follow
 	EdgeTypes          Kind = "edge of two types"        // no index is used, or the database refuses to compare
 	AmbiguousEdge      Kind = "edge to no unique key"    // it may lead to rows of others under the same value
@@ -134,10 +135,11 @@ func remedy(kind Kind) string {
 		NoPurpose:          "say Purpose, of datamap.Purposes",
 		NoBasis:            "say Basis, of datamap.Bases",
 		UnindexedEdge:      "create an index that begins with these columns",
+		UnindexedIdentity:  `create an index on (lower(column) COLLATE "C"): e-mail addresses are compared without regard to case`,
 		UndeclaredEdge:     "say Edges of the table, with Unlink where its rows are not the person's own",
-		EdgeTypes:          "give both columns one type",
+		EdgeTypes:          "give both columns one type, where the rows of one table only stand in it",
 		AmbiguousEdge:      "create a unique index on the columns that the edge names, and name a tenant where keys are unique within one only; until then an erasure that meets such a value is refused",
-		BlockedDeletion:    "say an Edge of the table, with Unlink null where its rows stay, or null for the column",
+		BlockedDeletion:    "say an Edge of the table, with Unlink null where its rows stay, or null for the column; where rows are kept with the id, drop the foreign key",
 		CascadeIntoKept:    "make the foreign key NO ACTION or SET NULL, and say Unlink null in the map",
 		CascadeIntoOthers:  "say an Edge over these columns, with Unlink null where the rows are other people's",
 		DeferredConstraint: "nothing, where planning an erasure succeeds: it checks at once",

@@ -55,6 +55,14 @@ func table(m *datamap.Map, name string) *datamap.Table {
 	return &m.Tables[slices.IndexFunc(m.Tables, func(t datamap.Table) bool { return t.Name == name })]
 }
 
+// byMail has bills be found by an e-mail address, too.
+func byMail(m *datamap.Map) {
+	column(m, "people", "email").Identity = "email"
+	column(m, "bills", "mail").Erase = datamap.Null
+	bills := table(m, "bills")
+	bills.Edges = append(bills.Edges, datamap.Edge{Columns: []string{"mail"}, Identity: "email", Unlink: datamap.Null})
+}
+
 // column is the column of that name.
 func column(m *datamap.Map, of, name string) *datamap.Column {
 	t := table(m, of)

@@ -38,7 +38,9 @@ func (d *draft) source() string {
 	var b strings.Builder
 	b.WriteString(`// Package privacymap is the data map of the application: where it keeps data
 // about persons, and what an erasure does to it. It was proposed from the live
-// schema; decide whatever says "decide:", and take these words away.
+// schema; decide whatever says "decide:", and take these words away. What is
+// nothing about persons has no Category, Purpose and Basis; of the rest
+// datamap.Unclassified becomes a word of your own, such as "contact.hobby".
 package privacymap
 
 import "github.com/crmguard/crmguard/privacy/datamap"

@@ -163,6 +163,11 @@ func TestWhatIsProposed(t *testing.T) {
 			[]string{`Table: "contacts", When: []datamap.When{{Column: "email_type", Is: "Contact"}}`},
 			[]string{"Identity"},
 		},
+		"members with words about them": {
+			`CREATE TABLE members (id TEXT PRIMARY KEY); CREATE TABLE events (id TEXT PRIMARY KEY, title TEXT); CREATE TABLE seats (event TEXT REFERENCES events, member TEXT REFERENCES members, remark TEXT, PRIMARY KEY (event, member))`,
+			[]string{`who are listed in seats and say Erase: datamap.Delete, Link: &datamap.Link{Table: "seats"`},
+			[]string{"leave that table out"},
+		},
 		"a key that points": {
 			`CREATE TABLE leads (id TEXT PRIMARY KEY); CREATE TABLE owners (owner_id TEXT PRIMARY KEY REFERENCES leads)`, []string{"owner_id names rows of leads, and can not be emptied"}, nil,
 		},

@@ -118,14 +118,14 @@ func symmetric(t *testing.T, rt require.TestingT, db wholedb.DB, m *datamap.Map,
 
 // rowName names a row as an export does.
 func rowName(m *datamap.Map, r wholedb.Row) (name string, ok bool) {
-	for _, table := range m.Tables {
-		if table.Name == r.Table {
-			key := make([]string, len(table.Key))
-			for i, column := range table.Key {
-				key[i] = r.Text(column)
-			}
-			return r.Table + " " + strings.Join(key, "/"), true
+	if table, mapped := m.Table(r.Table); mapped {
+		key := make([]string, len(table.Key))
+		for i, column := range table.Key {
+			key[i] = r.Text(column)
 		}
+		return r.Table + " " + strings.Join(key, "/"), true
+	}
+	for _, table := range m.Tables {
 		if table.Link != nil && table.Link.Table == r.Table {
 			return r.String(), true
 		}

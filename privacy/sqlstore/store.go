@@ -18,7 +18,7 @@ import (
 
 // EmailIdentity is the one kind of identity that is compared without regard to
 // case.
-const EmailIdentity = "email"
+const EmailIdentity = datamap.Email
 
 // Config says which database and which map. What it hands in besides is called
 // outside of the transaction, but for [Redaction.Apply].
@@ -200,13 +200,13 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 func (s *Store) checkHanded() error {
 	needs := func(missing bool, table, why, name string) error {
 		if missing {
-			return fmt.Errorf("sqlstore: table %s %s: %s is needed", table, why, name)
+			return fmt.Errorf("sqlstore: table %s %s: Config.%s is needed", table, why, name)
 		}
 		return nil
 	}
 	for _, t := range s.cfg.Map.Tables {
 		all := []error{
-			needs(t.Link != nil && s.cfg.Redact == nil, t.Name, "is joint", "Redact"),
+			needs(t.Link != nil && s.cfg.Redact == nil, t.Name, "has a Link", "Redact"),
 			needs(t.Link != nil && t.Link.Owner != "" && s.cfg.EraseOwner == nil, t.Name, "has key owners", "EraseOwner"),
 		}
 		s.asks = s.asks || t.Link != nil

@@ -80,17 +80,19 @@ func postgresClass(base, typtype string) Class {
 }
 
 func (r *reader) postgresIndexes() error {
-	var schema, table, name, columns string
+	var schema, table, name, columns, bytewise string
 	var unique, primary, partial, nulls bool
 	return r.each(`SELECT n.nspname, c.relname, x.relname, i.indisunique, i.indisprimary, i.indpred IS NOT NULL,
 			COALESCE((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false),
 			(SELECT string_agg(COALESCE(a.attname, ''), chr(1) ORDER BY k.at) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (num, at)
-				LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num AND k.num > 0 WHERE k.at <= i.indnkeyatts)`+relations+`
+				LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num AND k.num > 0 WHERE k.at <= i.indnkeyatts),
+			COALESCE((SELECT string_agg(pg_get_indexdef(i.indexrelid, k.at::int, false), chr(1)) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (num, at)
+				WHERE k.num = 0 AND i.indcollation[k.at - 1] = 'pg_catalog."C"'::regcollation), '')`+relations+`
 			JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisvalid
 			JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE`+ofThem+` ORDER BY c.oid, x.oid`, nil,
-		[]any{&schema, &table, &name, &unique, &primary, &partial, &nulls, &columns}, func() {
+		[]any{&schema, &table, &name, &unique, &primary, &partial, &nulls, &columns, &bytewise}, func() {
 			if t := r.byID[r.id(schema, table)]; t != nil {
-				t.Indexes = append(t.Indexes, Index{Name: name, Columns: strings.Split(columns, stop), Unique: unique, Primary: primary, Partial: partial, NullsEqual: nulls})
+				t.Indexes = append(t.Indexes, Index{Name: name, Columns: strings.Split(columns, stop), Unique: unique, Primary: primary, Partial: partial, NullsEqual: nulls, Bytewise: strings.Split(bytewise, stop)})
 			}
 		})
 }

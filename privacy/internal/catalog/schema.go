@@ -84,6 +84,9 @@ type Index struct {
 	Unique  bool
 	Primary bool // the primary key
 	Partial bool // it does not know every row
+	// Bytewise are expressions of PostgreSQL, as it writes them, that are compared
+	// by bytes (COLLATE "C").
+	Bytewise []string
 	// NullsEqual says that a UNIQUE index takes one NULL only.
 	NullsEqual bool
 }

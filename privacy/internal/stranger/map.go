@@ -59,6 +59,10 @@ func (w *World) Map() *datamap.Map {
 			Columns: join(other("company_id", "title", "amount", "stage"), about("text", "summary")),
 		},
 		{
+			Name: "deal_persons", Key: keyOf("deal_id", "contact_id"), Created: "created_at", Erase: datamap.Delete,
+			Edges: []datamap.Edge{toContact}, Columns: join(other("role"), about("text", "remark")),
+		},
+		{
 			Name: "comments", Key: keyOf("id"), Created: "created_at", Erase: datamap.Delete,
 			Edges:   []datamap.Edge{{Columns: []string{"subject_id"}, Table: "contacts", When: []datamap.When{{Column: "subject_type", Is: "Contact"}}}},
 			Columns: join(other("subject_type", "subject_id", "author_id"), about("text", "body")),
