@@ -30,7 +30,7 @@ func (d *draft) identities() {
 		for _, column := range t.live.Columns {
 			if category(t.Name, column) == "contact.email" && holdsText(column) && !slices.Contains(slices.Concat(t.Key, t.paired), column.Name) {
 				t.owned, t.Erase = true, datamap.Delete
-				t.Edges = append(t.Edges, datamap.Edge{Columns: []string{column.Name}, Identity: "email"})
+				t.Edges = append(t.Edges, datamap.Edge{Columns: []string{column.Name}, Identity: datamap.Email})
 				t.edges[column.Name] = "decide: known by e-mail only"
 				break
 			}
@@ -134,11 +134,11 @@ func (d *draft) joint(t, link *draftTable, f catalog.ForeignKey) {
 		}
 	}
 	if person != "" && len(f.Columns) == 1 && slices.Contains(link.Key, f.Columns[0]) && len(link.Key) == 2 {
-		leave := ", leave that table out"
+		leave := "leave that table out and "
 		if len(link.live.Columns) > len(link.Key) {
 			leave = ""
 		}
-		t.say("where its rows concern several persons, who are listed in %s%s and say Erase: datamap.Delete, Link: &datamap.Link{Table: %q, Record: %q, Person: %q}", link.Name, leave, link.Name, f.Columns[0], person)
+		t.say("where its rows concern several persons, who are listed in %s, %ssay Erase: datamap.Delete, Link: &datamap.Link{Table: %q, Record: %q, Person: %q}", link.Name, leave, link.Name, f.Columns[0], person)
 	}
 }
 
@@ -151,7 +151,7 @@ func (t *draftTable) list(live catalog.Column, foreign bool) datamap.Column {
 	case t.owned && guessed != "":
 		c.Category = guessed
 		if guessed == "contact.email" && holdsText(live) {
-			c.Identity = "email"
+			c.Identity = datamap.Email
 		}
 		if guessed == "account.secret" {
 			c.Withhold = "secret"

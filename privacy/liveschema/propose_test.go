@@ -165,7 +165,7 @@ func TestWhatIsProposed(t *testing.T) {
 		},
 		"members with words about them": {
 			`CREATE TABLE members (id TEXT PRIMARY KEY); CREATE TABLE events (id TEXT PRIMARY KEY, title TEXT); CREATE TABLE seats (event TEXT REFERENCES events, member TEXT REFERENCES members, remark TEXT, PRIMARY KEY (event, member))`,
-			[]string{`who are listed in seats and say Erase: datamap.Delete, Link: &datamap.Link{Table: "seats"`},
+			[]string{`who are listed in seats, say Erase: datamap.Delete, Link: &datamap.Link{Table: "seats"`},
 			[]string{"leave that table out"},
 		},
 		"a key that points": {

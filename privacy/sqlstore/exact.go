@@ -252,7 +252,7 @@ func (s *Store) points(c *condition, f, target field, values []keyPart) {
 // regard to case, for so they are delivered, whatever the database takes for a
 // letter; others exactly. Accents and blanks count in both.
 func (s *Store) known(c *condition, f field, kind string, values []string) {
-	if kind != EmailIdentity || f.kind == binary {
+	if kind != datamap.Email || f.kind == binary {
 		s.among(c, f, values)
 		return
 	}

@@ -3,11 +3,13 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datamap"
+	"github.com/crmguard/crmguard/privacy/internal/catalog"
 )
 
 // Grants lists the GRANT statements, one for each right, that a role needs on
@@ -15,6 +17,9 @@ import (
 // of privacy.Grants a desk works. They are for the owner of the tables, who has
 // to be connected. What the application itself does, in Redaction.Apply too,
 // needs rights of its own, and on PostgreSQL a schema other than public USAGE.
+//
+// A replay moves the counters of numbered ids on, which needs SELECT and UPDATE on
+// their sequences, and ALTER on their tables on MariaDB.
 //
 // Rows are locked before they are erased, which needs the right to UPDATE some
 // column also where rows only go, but on MariaDB: it is one that leads to the
@@ -35,7 +40,9 @@ func Grants(ctx context.Context, handle *sql.DB, m *datamap.Map, role string) ([
 	grant := func(table string, rights ...string) error {
 		on, err := db.Quote(table)
 		for _, right := range rights {
-			list = append(list, "GRANT "+right+" ON "+on+" TO "+who)
+			if statement := "GRANT " + right + " ON " + on + " TO " + who; !slices.Contains(list, statement) { // a link table may be listed, too
+				list = append(list, statement)
+			}
 		}
 		return err
 	}
@@ -71,7 +78,34 @@ func Grants(ctx context.Context, handle *sql.DB, m *datamap.Map, role string) ([
 			return nil, fmt.Errorf("sqlstore: grants: %w", err)
 		}
 	}
-	return list, nil
+	counters, err := countersOf(ctx, db, m)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range counters {
+		switch db.Kind {
+		case sqldb.Postgres:
+			list = append(list, "GRANT SELECT ON SEQUENCE "+c.sequence+" TO "+who, "GRANT UPDATE ON SEQUENCE "+c.sequence+" TO "+who)
+		case sqldb.MariaDB, sqldb.MySQL:
+			err = errors.Join(err, grant(c.table, "ALTER"))
+		case sqldb.SQLite:
+		}
+	}
+	return list, err
+}
+
+// countersOf lists the counters that a replay moves on.
+func countersOf(ctx context.Context, db *sqldb.DB, m *datamap.Map) ([]counter, error) {
+	s := &Store{cfg: Config{Map: m}, db: db}
+	if err := s.readRelations(ctx); err != nil {
+		return nil, err
+	}
+	schema, err := catalog.Read(ctx, db, m)
+	if err != nil {
+		return nil, dbError("grants", "(schema)", err)
+	}
+	s.readEntities(schema)
+	return s.counters(ctx)
 }
 
 // changedColumns lists the columns that an erasure changes.

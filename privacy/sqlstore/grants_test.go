@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"strings"
@@ -26,7 +27,8 @@ func TestTheGrantsAreEnoughAndEachIsNeeded(t *testing.T) {
 				owner := d.Open(t)
 				role, as := d.Role(t)
 				require.NoError(t, privacy.Install(t.Context(), owner))
-				run(t, owner, `CREATE TABLE cases (id bigint PRIMARY KEY, person varchar(40))`,
+				number := map[testdb.Name]string{testdb.MariaDB: "bigint AUTO_INCREMENT"}[name]
+				run(t, owner, `CREATE TABLE cases (id `+cmp.Or(number, "bigserial")+` PRIMARY KEY, person varchar(40))`,
 					`CREATE TABLE papers (id bigint PRIMARY KEY, case_id bigint, body varchar(40))`,
 					`CREATE TABLE bills (id bigint PRIMARY KEY, person varchar(40), name varchar(40), phone varchar(40), issued bigint)`,
 					`CREATE TABLE visits (id bigint PRIMARY KEY, person varchar(40), place varchar(40), day bigint)`,
@@ -73,6 +75,13 @@ func TestTheGrantsAreEnoughAndEachIsNeeded(t *testing.T) {
 					scope := datastore.Scope{Tenant: "t1", Person: "p1"}
 					found, err := store.Find(t.Context(), scope)
 					if err != nil {
+						return err
+					}
+					tops, err := store.Tops(t.Context())
+					if err != nil {
+						return err
+					}
+					if err := store.Advance(t.Context(), map[string]int64{"cases.id": tops["cases.id"] + 1}); err != nil {
 						return err
 					}
 					for _, err := range store.Export(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}) {

@@ -16,10 +16,6 @@ import (
 	"github.com/crmguard/crmguard/privacy/internal/tables"
 )
 
-// EmailIdentity is the one kind of identity that is compared without regard to
-// case.
-const EmailIdentity = datamap.Email
-
 // Config says which database and which map. What it hands in besides is called
 // outside of the transaction, but for [Redaction.Apply].
 type Config struct {
