@@ -93,3 +93,20 @@ func ExampleDesk_EraseMany() {
 	// false "done"
 	// true true privacy: the plan was cancelled
 }
+
+// What somebody should know, and what to do about it.
+func ExampleDesk_Status() {
+	// newExample stands in examplecrm_test.go, must and check in firstlines_example_test.go.
+	ctx := context.Background()
+	crm := newExample(ctx, nil)
+	defer crm.remove()
+	crm.approved(ctx, "p1")
+	for _, f := range must(crm.Status(ctx)) {
+		if f.Level > privacy.HealthOK {
+			fmt.Println(f.Level, f.Name, f.Value, f.Unit)
+		}
+	}
+	// Output:
+	// notice privacy.ledger.anchors 0 heads
+	// notice privacy.plans.waiting 1 plans
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,6 +50,7 @@ func TestTheGrantsAreEnoughAndEachIsNeeded(t *testing.T) {
 						Name: "talks", Key: []string{"id"}, Erase: datamap.Delete, Link: &datamap.Link{Table: "talk_persons", Record: "talk", Person: "person"},
 						Columns: []datamap.Column{{Name: "body", Category: "text"}},
 					},
+					{Name: "talk_persons", Key: []string{"talk", "person"}, Person: "person", Erase: datamap.Delete},
 				}}
 				for _, right := range d.Rights(t, privacy.Grants(), role) {
 					run(t, owner, right.Grant)
@@ -56,6 +58,7 @@ func TestTheGrantsAreEnoughAndEachIsNeeded(t *testing.T) {
 				rights, err := sqlstore.Grants(t.Context(), owner, m, role)
 				require.NoError(t, err)
 				require.Greater(t, len(rights), 10)
+				require.Len(t, slices.Compact(slices.Sorted(slices.Values(rights))), len(rights), "a link table that is listed needs a right once")
 				run(t, owner, rights...)
 				db := as.OpenWith(t, driver)
 
