@@ -147,7 +147,9 @@ func (t *draftTable) list(live catalog.Column, foreign bool) datamap.Column {
 	c := datamap.Column{Name: live.Name}
 	guessed := category(t.Name, live)
 	switch {
-	case foreign:
+	case foreign && (guessed == "" || !holdsText(live) || speaksOf(live.Name, []string{"id", "type"})):
+	case foreign: // a key that is itself about a person
+		c.Category, t.columns[live.Name] = datamap.Unclassified, "decide: looks like "+guessed+", and names rows of another table"
 	case t.owned && guessed != "":
 		c.Category = guessed
 		if guessed == "contact.email" && holdsText(live) {

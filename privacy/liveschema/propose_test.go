@@ -158,6 +158,11 @@ func TestWhatIsProposed(t *testing.T) {
 			[]string{`Person: "email"`, `decide: looks like contact.email, but no person reaches the table`},
 			[]string{"Identity"},
 		},
+		"an address that is a key of another table": {
+			`CREATE TABLE boxes (email TEXT PRIMARY KEY); CREATE TABLE contacts (id TEXT PRIMARY KEY, email TEXT REFERENCES boxes, email_id TEXT REFERENCES boxes)`,
+			[]string{`{Name: "email", Category: datamap.Unclassified, Purpose: purpose, Basis: basis}, // decide: looks like contact.email, and names rows of another table`, `{Name: "email_id"},`},
+			nil,
+		},
 		"an address that is half of a pair": {
 			`CREATE TABLE contacts (id TEXT PRIMARY KEY, email_type TEXT, email_id TEXT); CREATE TABLE emails (id TEXT PRIMARY KEY, email_type TEXT, email_id TEXT, mail TEXT)`,
 			[]string{`Table: "contacts", When: []datamap.When{{Column: "email_type", Is: "Contact"}}`},
