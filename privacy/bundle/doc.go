@@ -36,8 +36,9 @@
 // CSV is UTF-8 with a byte order mark (without it Excel reads Chinese names as
 // something else; Python calls it utf-8-sig), comma, line feed, one header line.
 // Texts stand in quotation marks, so that an empty one differs from NULL. A text
-// that a spreadsheet could take for a formula (it begins with = + - @, their wide
-// forms, a tab or a line end) has a quote mark in front; a sign with digits,
+// that a spreadsheet could take for a formula (it begins with = + - @, their wide,
+// small or raised forms, a tab or a line end, or with blanks and invisible
+// characters in front of these) has a quote mark in front; a sign with digits,
 // blanks, brackets and points behind it, as in +49 (0)30 901820, has none.
 //
 // # Promises

@@ -52,6 +52,9 @@ type Scope struct {
 	// the data map declares it: found before anything was erased, for stores that
 	// have no other way to the person.
 	Identities map[string][]string
+	// Aliases are all ids of the person, Person among them, where they were merged:
+	// what concerns these alone concerns nobody else. For Export; empty: Person.
+	Aliases []string
 	// Before leaves alone what was created at or after it. Zero: everything.
 	Before time.Time
 	// Known reports whether a row is known to have existed at Before although

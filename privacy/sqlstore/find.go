@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
@@ -35,7 +34,13 @@ type finding struct {
 	looked   map[*entity]bool    // for what the application has searched
 	kept     map[string]*located // kept rows, by whose they are and what names them
 	found    []*located
-	seen     map[string]*located
+	seen     map[owned]*located
+}
+
+// An owned row is a row of one of the seekers.
+type owned struct {
+	scope int
+	row   rowID
 }
 
 // A pool is what edges of one source ask for.
@@ -44,11 +49,21 @@ type pool struct {
 	whose  map[string][]int
 }
 
+// A given value is a text, or what stands in columns of a row.
 type given struct {
-	parts  []keyPart
 	text   string
+	row    *located
 	scope  int
 	orphan bool
+}
+
+// parts are the value column by column.
+func (v given) parts(columns []string) []keyPart {
+	if v.row == nil {
+		return []keyPart{{v.text, v.text}}
+	}
+	parts, _, _ := v.row.tuple(columns) // whoever gives it has read it
+	return parts
 }
 
 // errMixed says that the database took a value for one of several persons', and
@@ -92,14 +107,14 @@ func (s *Store) find(ctx context.Context, q sqldb.Querier, seekers []seeker, p *
 }
 
 func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, seekers []seeker, group []int, p *prepared, gone []*located) ([]*located, error) {
-	f := &finding{s: s, q: q, tenant: tenant, prepared: p, pools: map[string]*pool{}, asked: map[*way]int{}, looked: map[*entity]bool{}, kept: map[string]*located{}, seen: map[string]*located{}}
+	f := &finding{s: s, q: q, tenant: tenant, prepared: p, pools: map[string]*pool{}, asked: map[*way]int{}, looked: map[*entity]bool{}, kept: map[string]*located{}, seen: map[owned]*located{}}
 	for i, at := range group {
 		k := seekers[at]
 		f.seekers = append(f.seekers, k)
-		f.give(persons, given{parts: []keyPart{{k.Person, k.Person}}, text: k.Person, scope: i})
+		f.give(persons, k.Person, given{text: k.Person, scope: i})
 		for kind, values := range k.Identities {
 			for _, v := range values {
-				f.give(identities(kind), given{parts: []keyPart{{v, v}}, text: v, scope: i})
+				f.give(identities(kind), v, given{text: v, scope: i})
 			}
 		}
 	}
@@ -125,18 +140,19 @@ func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, s
 	return f.found, nil
 }
 
-func (f *finding) give(source string, v given) {
+// give hands a value to the edges of a source. name is one for each value.
+func (f *finding) give(source, name string, v given) {
 	p := f.pools[source]
 	if p == nil {
 		p = &pool{whose: map[string][]int{}}
 		f.pools[source] = p
 	}
-	p.give(v)
+	p.give(name, v)
 }
 
-func (p *pool) give(v given) {
-	if !slices.Contains(p.whose[v.text], v.scope) {
-		p.whose[v.text] = append(p.whose[v.text], v.scope)
+func (p *pool) give(name string, v given) {
+	if !slices.Contains(p.whose[name], v.scope) {
+		p.whose[name] = append(p.whose[name], v.scope)
 		p.values = append(p.values, v)
 	}
 }
@@ -144,15 +160,15 @@ func (p *pool) give(v given) {
 // gives hands what a row is named by to the edges of other tables.
 func (f *finding) gives(l *located, scope int, orphan bool) error {
 	for _, o := range l.e.outputs {
-		parts, ok, err := f.output(l, o)
+		parts, ok, err := l.tuple(o.columns)
 		if err != nil {
 			return dbError("find", l.e.Name, err)
 		}
 		if !ok {
 			continue
 		}
-		f.give(o.source, given{parts, textsOf(parts), scope, orphan})
-		if l.held && !orphan {
+		f.give(o.source, textsOf(parts), given{row: l, scope: scope, orphan: orphan})
+		if !orphan && l.fate.held {
 			f.kept[fmt.Sprint(scope, " ", o.source, " ", textsOf(parts))] = l
 		}
 	}
@@ -175,15 +191,13 @@ func (f *finding) keptWith(l *located) error {
 		if !slices.Contains(scopes, l.scope) {
 			continue
 		}
-		parts, _, _ := l.tuple(f.s, w.Columns) // over has read it
+		parts, _, _ := l.tuple(w.Columns) // over has read it
 		if by = f.keptBy(l.scope, w.source, parts); by == nil {
 			return nil
 		}
 	}
 	if by != nil {
-		l.actions = map[string]datamap.Action{}
-		l.held, l.until, l.because = true, by.until, by.because
-		l.row.Class, l.row.Until, l.row.Because, l.row.Clean = datastore.Kept, by.until, by.because, true
+		l.fate, l.with, l.clean = &l.e.keptWith, by, true
 	}
 	return nil
 }
@@ -208,15 +222,10 @@ func alike(a, b string) bool {
 	return strings.EqualFold(strings.TrimRight(a, " "), strings.TrimRight(b, " "))
 }
 
-// output is what the row gives; of a row of which only the key is known, its key.
-func (f *finding) output(l *located, o output) (parts []keyPart, ok bool, err error) {
-	if l.values == nil {
-		return l.key, slices.Equal(o.columns, l.e.Key), nil
-	}
-	return l.tuple(f.s, o.columns)
-}
-
 func textsOf(parts []keyPart) string {
+	if len(parts) == 1 {
+		return parts[0].text
+	}
 	texts := make([]string, len(parts))
 	for i, p := range parts {
 		texts[i] = p.text
@@ -239,50 +248,73 @@ func (f *finding) follow(ctx context.Context) error {
 	return nil
 }
 
-// visit asks a table for the rows to which its edges lead by now.
+// visit asks a table for the rows to which its edges lead by now: what the
+// application has searched, then a batch of values of each edge at a time.
 func (f *finding) visit(ctx context.Context, e *entity) (found bool, err error) {
 	questions, err := f.searched(e)
 	if err != nil {
 		return false, err
 	}
-	plain := len(questions)
-	add := func(at int, c condition) {
-		if at += plain; at < len(questions) {
-			questions[at] = either(questions[at], c)
-		} else {
-			questions = append(questions, c)
-		}
-	}
-	for i := range e.ways {
-		w := &e.ways[i]
-		for at, chunk := range chunks(f.unasked(w), e.batch()) {
-			if c, ok := f.leads(e, w, chunk); ok {
-				add(at, c)
-			}
-		}
-	}
-	if e.Link != nil {
-		for at, chunk := range chunks(f.unasked(&e.linked), e.batch()) {
-			var c condition
-			f.s.among(&c, f.s.at("l", e.Link.Table, e.Link.Person), ids(chunk))
-			add(at, c)
-		}
-	}
 	for _, c := range questions {
-		if !f.s.inTenant(&c, e, f.tenant) && e.Link != nil {
-			continue
-		}
-		rows, err := f.s.ask(ctx, f.q, e, c)
+		fresh, err := f.take(ctx, e, c)
 		if err != nil {
 			return false, err
 		}
-		for _, l := range rows {
-			fresh, err := f.own(ctx, l)
-			if err != nil {
-				return false, err
+		found = found || fresh
+	}
+	ways := e.asking()
+	chunks, most := make([][][]given, len(ways)), 0
+	for i, w := range ways {
+		chunks[i] = slices.Collect(slices.Chunk(f.unasked(w), e.batch()))
+		most = max(most, len(chunks[i]))
+	}
+	for at := range most {
+		var any []condition
+		for i, w := range ways {
+			if at < len(chunks[i]) {
+				if c, ok := f.leads(e, w, chunks[i][at]); ok {
+					any = append(any, c)
+				}
 			}
-			found = found || fresh
 		}
+		if len(any) == 0 {
+			continue
+		}
+		fresh, err := f.take(ctx, e, either(any...))
+		if err != nil {
+			return false, err
+		}
+		found = found || fresh
+	}
+	return found, nil
+}
+
+// asking are the ways that ask for values.
+func (e *entity) asking() (ways []*way) {
+	for i := range e.ways {
+		ways = append(ways, &e.ways[i])
+	}
+	if e.Link != nil {
+		ways = append(ways, &e.linked)
+	}
+	return ways
+}
+
+// take asks one question and owns what it answers.
+func (f *finding) take(ctx context.Context, e *entity, c condition) (found bool, err error) {
+	if !f.s.inTenant(&c, e, f.tenant) && e.Link != nil {
+		return false, nil
+	}
+	rows, err := f.s.ask(ctx, f.q, e, c)
+	if err != nil {
+		return false, err
+	}
+	for _, l := range rows {
+		fresh, err := f.own(ctx, l)
+		if err != nil {
+			return false, err
+		}
+		found = found || fresh
 	}
 	return found, nil
 }
@@ -323,6 +355,8 @@ func ids(values []given) []string {
 func (f *finding) leads(e *entity, w *way, values []given) (c condition, ok bool) {
 	s := f.s
 	switch {
+	case w == &e.linked:
+		s.among(&c, s.at("l", e.Link.Table, e.Link.Person), ids(values))
 	case w.Table == "" && e.Tenant == "" && s.cfg.Map.Tenant != f.tenant:
 		return c, false
 	case w.Identity != "":
@@ -330,13 +364,14 @@ func (f *finding) leads(e *entity, w *way, values []given) (c condition, ok bool
 	case w.Table == "":
 		s.among(&c, w.fields[0], ids(values))
 	case len(w.fields) == 1:
-		s.points(&c, w.fields[0], w.targets[0], first(values))
+		s.points(&c, w.fields[0], w.targets[0], first(values, w.to))
 	default:
 		var any []condition
 		for _, v := range values {
 			var each condition
+			parts := v.parts(w.to)
 			for i := range w.fields {
-				s.points(&each, w.fields[i], w.targets[i], v.parts[i:i+1])
+				s.points(&each, w.fields[i], w.targets[i], parts[i:i+1])
 			}
 			any = append(any, each)
 		}
@@ -353,10 +388,10 @@ func (s *Store) when(c *condition, e *entity, w *way) {
 	}
 }
 
-func first(values []given) []keyPart {
+func first(values []given, columns []string) []keyPart {
 	parts := make([]keyPart, len(values))
 	for i, v := range values {
-		parts[i] = v.parts[0]
+		parts[i] = v.parts(columns)[0]
 	}
 	return parts
 }
@@ -402,24 +437,28 @@ func (f *finding) own(ctx context.Context, l *located) (fresh bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for _, scope := range whose {
-		one := *l
+	for i, scope := range whose {
+		one := l
+		if i+1 < len(whose) {
+			read := *l
+			one = &read
+		}
 		one.scope = scope
-		id := fmt.Sprint(scope, " ", l.id())
+		id := owned{scope, l.id()}
 		if f.seen[id] != nil {
 			continue
 		}
-		if err := f.s.judge(ctx, &one, f.seekers[scope].Scope, f.prepared); err != nil {
+		if err := f.s.judge(ctx, one, f.seekers[scope].Scope, f.prepared); err != nil {
 			return false, dbError("find", l.e.Name, err)
 		}
-		if err := f.keptWith(&one); err != nil {
+		if err := f.keptWith(one); err != nil {
 			return false, err
 		}
-		f.seen[id], f.found, fresh = &one, append(f.found, &one), true
+		f.seen[id], f.found, fresh = one, append(f.found, one), true
 		if one.others {
 			continue // what hangs on the record is about the others, too
 		}
-		if err := f.gives(&one, scope, false); err != nil {
+		if err := f.gives(one, scope, false); err != nil {
 			return false, err
 		}
 	}
@@ -429,8 +468,8 @@ func (f *finding) own(ctx context.Context, l *located) (fresh bool, err error) {
 // whose are the seekers to whom a row leads. What the database took for equal
 // and bytes do not is compared without regard to case.
 func (f *finding) whose(l *located) (scopes []int, err error) {
-	if l.asked > 0 {
-		return []int{l.asked - 1}, nil
+	if l.asked {
+		return []int{l.scope}, nil
 	}
 	if len(f.seekers) == 1 {
 		return []int{0}, nil
@@ -464,12 +503,12 @@ func (f *finding) over(l *located, w *way) (scopes []int, err error) {
 		return nil, nil
 	}
 	for _, when := range w.When {
-		parts, ok, err := l.tuple(f.s, []string{when.Column})
+		parts, ok, err := l.tuple([]string{when.Column})
 		if err != nil || !ok || parts[0].text != when.Is {
 			return nil, err
 		}
 	}
-	parts, ok, err := l.tuple(f.s, w.Columns)
+	parts, ok, err := l.tuple(w.Columns)
 	if err != nil || !ok {
 		return nil, err
 	}

@@ -2,7 +2,7 @@ package sqlstore
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
@@ -13,14 +13,15 @@ import (
 func (f *finding) pointing(ctx context.Context) error {
 	targets := map[string][]given{}
 	for _, l := range f.found {
-		if l.row.Class != datastore.Kept && !l.others && f.seekers[l.scope].Covers(l.row) {
+		if l.fate.class != datastore.Kept && !l.others && l.covers(f.seekers[l.scope].Scope) {
 			for _, o := range l.e.outputs {
-				parts, ok, err := l.tuple(f.s, o.columns)
-				if err != nil {
-					return dbError("find", l.e.Name, err)
+				if !f.s.cutsOver(o.source) {
+					continue
 				}
-				if ok {
-					targets[o.source] = append(targets[o.source], given{parts, textsOf(parts), l.scope, false})
+				if _, ok, err := l.tuple(o.columns); err != nil {
+					return dbError("find", l.e.Name, err)
+				} else if ok {
+					targets[o.source] = append(targets[o.source], given{row: l, scope: l.scope})
 				}
 			}
 		}
@@ -46,6 +47,13 @@ func (f *finding) pointing(ctx context.Context) error {
 	return nil
 }
 
+// cutsOver reports whether rows of others point by values of the source.
+func (s *Store) cutsOver(source string) bool {
+	return slices.ContainsFunc(s.entities, func(e *entity) bool {
+		return slices.ContainsFunc(e.cuts, func(w way) bool { return w.source == source })
+	})
+}
+
 func (f *finding) cut(ctx context.Context, e *entity, w *way, values []given) error {
 	questions, err := f.sealed(e, w)
 	if err != nil {
@@ -66,8 +74,8 @@ func (f *finding) cut(ctx context.Context, e *entity, w *way, values []given) er
 			return err
 		}
 		for _, l := range rows {
-			scopes := []int{max(l.asked-1, 0)}
-			if len(f.seekers) > 1 && l.asked == 0 {
+			scopes := []int{l.scope}
+			if len(f.seekers) > 1 && !l.asked {
 				if scopes, err = f.over(l, w); err != nil {
 					return dbError("find", e.Name, err)
 				}
@@ -78,11 +86,8 @@ func (f *finding) cut(ctx context.Context, e *entity, w *way, values []given) er
 			for _, scope := range scopes {
 				one := *l
 				one.scope, one.cut, one.over, one.hidden = scope, w, w.Table != "", w.merged
-				if one.row.Class = datastore.Deleted; one.stays() {
-					one.row.Class, one.row.Others = datastore.Redacted, true
-				}
-				if own := f.seen[fmt.Sprint(scope, " ", l.id())]; own != nil {
-					own.row.Clean, one.hidden = false, true
+				if own := f.seen[owned{scope, l.id()}]; own != nil {
+					own.clean, one.hidden = false, true
 				}
 				f.found = append(f.found, &one)
 			}
