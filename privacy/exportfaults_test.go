@@ -18,6 +18,7 @@ import (
 
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/bundle"
+	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
@@ -307,4 +308,49 @@ func sortedLines(text string) string {
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n") + "\n"
+}
+
+// A store that knows persons by their addresses alone is told all of them, those of
+// merged persons too.
+func TestAnExportAsksByAddresses(t *testing.T) {
+	s := plain(t, datamap.Delete, peopleTable)
+	s.person("p1", "ann@a.example")
+	s.person("p2", "ann@b.example")
+	s.person("p3", "bob@b.example")
+	s.cfg.Aliases = func(context.Context, string, string) ([]string, error) { return []string{"p2"}, nil }
+	s.tells(func(_ context.Context, scope datastore.Scope, yield func(datastore.Record, error) bool) {
+		for _, address := range scope.Identities["email"] {
+			if !yield(hit(address, "read by "+address), nil) {
+				return
+			}
+		}
+	})
+	e, data := s.export("p1")
+	require.Equal(t, 2, e.Manifest.Tables[0].Rows)
+	require.Equal(t, "{\"text\":\"read by ann@a.example\"}\n{\"text\":\"read by ann@b.example\"}\n", zipFile(t, data, "data/hits.ndjson"))
+}
+
+// A store that panics does so in the goroutine of whoever exports, who may recover;
+// one that goes on after it was told to stop keeps nothing from ending.
+func TestAnExportOfAStoreThatIsWrong(t *testing.T) {
+	s := newSystem(t)
+	ann := s.contact("ann@a.example")
+	wrong := true
+	s.tells(func(_ context.Context, _ datastore.Scope, yield func(datastore.Record, error) bool) {
+		yield(hit("1", "x"), nil)
+		if wrong {
+			panic(errBlown)
+		}
+		r := hit("2", "x")
+		r.Fields = append(r.Fields, r.Fields...)
+		for range 3 {
+			yield(r, nil)
+		}
+	})
+	require.PanicsWithValue(t, errBlown, func() {
+		_, _ = s.desk.Export(t.Context(), "main", ann, identity(t).Recipient().String(), io.Discard)
+	})
+	wrong = false
+	_, err := s.desk.Export(t.Context(), "main", ann, identity(t).Recipient().String(), io.Discard)
+	require.ErrorIs(t, err, bundle.ErrRecord)
 }

@@ -52,7 +52,8 @@
 //     opens.
 //   - Nothing is written before the last record was read and opened, so that a
 //     store that fails leaves no bundle that lacks something.
-//   - What is left out is said: in the row, in the manifest and on the page.
+//   - What is left out is said: in the row, in the manifest and on the page; also
+//     a value whose key an erasure has destroyed (datastore.ErrShredded).
 //   - Nothing in a value runs: no markup, no formula, no attachment with the
 //     extension of a page or a program (their names stand in the row, the file is
 //     .bin), no path that leads out of the folder. The page loads nothing.

@@ -43,29 +43,6 @@ type owned struct {
 	row   rowID
 }
 
-// A pool is what edges of one source ask for.
-type pool struct {
-	values []given
-	whose  map[string][]int
-}
-
-// A given value is a text, or what stands in columns of a row.
-type given struct {
-	text   string
-	row    *located
-	scope  int
-	orphan bool
-}
-
-// parts are the value column by column.
-func (v given) parts(columns []string) []keyPart {
-	if v.row == nil {
-		return []keyPart{{v.text, v.text}}
-	}
-	parts, _, _ := v.row.tuple(columns) // whoever gives it has read it
-	return parts
-}
-
 // errMixed says that the database took a value for one of several persons', and
 // nobody can tell whose: they are found one by one.
 var errMixed = errors.New("sqlstore: rows of several persons at once cannot be told apart")
@@ -140,23 +117,6 @@ func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, s
 	return f.found, nil
 }
 
-// give hands a value to the edges of a source. name is one for each value.
-func (f *finding) give(source, name string, v given) {
-	p := f.pools[source]
-	if p == nil {
-		p = &pool{whose: map[string][]int{}}
-		f.pools[source] = p
-	}
-	p.give(name, v)
-}
-
-func (p *pool) give(name string, v given) {
-	if !slices.Contains(p.whose[name], v.scope) {
-		p.whose[name] = append(p.whose[name], v.scope)
-		p.values = append(p.values, v)
-	}
-}
-
 // gives hands what a row is named by to the edges of other tables.
 func (f *finding) gives(l *located, scope int, orphan bool) error {
 	for _, o := range l.e.outputs {
@@ -220,17 +180,6 @@ func (f *finding) keptBy(scope int, source string, parts []keyPart) *located {
 // do not.
 func alike(a, b string) bool {
 	return strings.EqualFold(strings.TrimRight(a, " "), strings.TrimRight(b, " "))
-}
-
-func textsOf(parts []keyPart) string {
-	if len(parts) == 1 {
-		return parts[0].text
-	}
-	texts := make([]string, len(parts))
-	for i, p := range parts {
-		texts[i] = p.text
-	}
-	return strings.Join(texts, "\x00")
 }
 
 // follow asks table by table until nothing new comes.
@@ -342,14 +291,6 @@ func (e *entity) batch() int {
 	return max(1, min(batch, 30_000/(6*n)))
 }
 
-func ids(values []given) []string {
-	texts := make([]string, len(values))
-	for i, v := range values {
-		texts[i] = v.text
-	}
-	return texts
-}
-
 // leads is the condition that an edge leads to one of the values. One tenant's
 // database holds no persons and no identities of another.
 func (f *finding) leads(e *entity, w *way, values []given) (c condition, ok bool) {
@@ -386,14 +327,6 @@ func (s *Store) when(c *condition, e *entity, w *way) {
 	for _, when := range w.When {
 		s.is(c, s.at("t0", e.Name, when.Column), when.Is)
 	}
-}
-
-func first(values []given, columns []string) []keyPart {
-	parts := make([]keyPart, len(values))
-	for i, v := range values {
-		parts[i] = v.parts(columns)[0]
-	}
-	return parts
 }
 
 // searched are the rows that the application has found in sealed columns.
