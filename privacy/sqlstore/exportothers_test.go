@@ -17,7 +17,6 @@ func TestARecordOfOnePersonUnderSeveralIDs(t *testing.T) {
 	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
 		exec(t, db, `CREATE TABLE talks (id INTEGER PRIMARY KEY, body TEXT)`)
 		exec(t, db, `CREATE TABLE talkers (talk INTEGER, tenant TEXT, person TEXT)`)
-		t.Cleanup(func() { drop(t, db, "talkers", "talks") })
 		s := storeOf(t, db, datamap.Table{
 			Name: "talks", Key: []string{"id"}, Erase: datamap.Delete,
 			Link:    &datamap.Link{Table: "talkers", Record: "talk", Tenant: "tenant", Person: "person"},
