@@ -132,7 +132,7 @@ func ask[T any](ctx context.Context, d *Desk, store, op, about string, f func(ct
 	select {
 	case a := <-answers:
 		if a.panicked != nil {
-			panic(a.panicked)
+			panic(a.panicked) //nolint:forbidigo // the store's, in the goroutine of whoever asked
 		}
 		if a.err != nil {
 			return none, &StoreError{store, op, a.err}

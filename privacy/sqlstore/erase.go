@@ -252,7 +252,7 @@ func (e *erasure) apply(ctx context.Context, rows []*located) error {
 	for i := len(e.s.entities) - 1; i >= 0; i-- {
 		t := e.s.entities[i]
 		for _, tenant := range e.tenants() {
-			for _, level := range levels(e.s, t, gone[place{t, tenant}]) {
+			for _, level := range levels(t, gone[place{t, tenant}]) {
 				if err := e.delete(ctx, t, level); err != nil {
 					return err
 				}

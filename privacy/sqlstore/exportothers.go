@@ -46,7 +46,7 @@ func (s *Store) apart(ctx context.Context, e *entity, scope datastore.Scope, row
 			return dbError("export", e.Link.Table, err)
 		}
 		for _, l := range chunk {
-			l.others = l.others && !(own[l.name()] && !others[l.name()])
+			l.others = l.others && (others[l.name()] || !own[l.name()])
 		}
 	}
 	return nil

@@ -84,17 +84,11 @@ func (s *Store) find(ctx context.Context, q sqldb.Querier, seekers []seeker, p *
 }
 
 func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, seekers []seeker, group []int, p *prepared, gone []*located) ([]*located, error) {
-	f := &finding{s: s, q: q, tenant: tenant, prepared: p, pools: map[string]*pool{}, asked: map[*way]int{}, looked: map[*entity]bool{}, kept: map[string]*located{}, seen: map[owned]*located{}}
+	own := make([]seeker, len(group))
 	for i, at := range group {
-		k := seekers[at]
-		f.seekers = append(f.seekers, k)
-		f.give(persons, k.Person, given{text: k.Person, scope: i})
-		for kind, values := range k.Identities {
-			for _, v := range values {
-				f.give(identities(kind), v, given{text: v, scope: i})
-			}
-		}
+		own[i] = seekers[at]
 	}
+	f := s.finding(q, tenant, own, p)
 	for _, l := range gone {
 		if i := slices.Index(group, l.scope); i >= 0 {
 			if err := f.gives(l, i, true); err != nil {
@@ -115,6 +109,20 @@ func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, s
 		l.scope = group[l.scope]
 	}
 	return f.found, nil
+}
+
+// finding begins with the persons and their identities.
+func (s *Store) finding(q sqldb.Querier, tenant string, seekers []seeker, p *prepared) *finding {
+	f := &finding{s: s, q: q, tenant: tenant, seekers: seekers, prepared: p, pools: map[string]*pool{}, asked: map[*way]int{}, looked: map[*entity]bool{}, kept: map[string]*located{}, seen: map[owned]*located{}}
+	for i, k := range seekers {
+		f.give(persons, k.Person, given{text: k.Person, scope: i})
+		for kind, values := range k.Identities {
+			for _, v := range values {
+				f.give(identities(kind), v, given{text: v, scope: i})
+			}
+		}
+	}
+	return f
 }
 
 // gives hands what a row is named by to the edges of other tables.
@@ -197,45 +205,55 @@ func (f *finding) follow(ctx context.Context) error {
 	return nil
 }
 
-// visit asks a table for the rows to which its edges lead by now: what the
-// application has searched, then a batch of values of each edge at a time.
+// visit asks a table for the rows to which its edges lead by now.
 func (f *finding) visit(ctx context.Context, e *entity) (found bool, err error) {
-	questions, err := f.searched(e)
+	questions, err := f.questions(e)
 	if err != nil {
 		return false, err
 	}
 	for _, c := range questions {
-		fresh, err := f.take(ctx, e, c)
+		rows, err := f.s.ask(ctx, f.q, e, c)
 		if err != nil {
 			return false, err
 		}
-		found = found || fresh
-	}
-	ways := e.asking()
-	chunks, most := make([][][]given, len(ways)), 0
-	for i, w := range ways {
-		chunks[i] = slices.Collect(slices.Chunk(f.unasked(w), e.batch()))
-		most = max(most, len(chunks[i]))
-	}
-	for at := range most {
-		var any []condition
-		for i, w := range ways {
-			if at < len(chunks[i]) {
-				if c, ok := f.leads(e, w, chunks[i][at]); ok {
-					any = append(any, c)
-				}
+		for _, l := range rows {
+			fresh, err := f.own(ctx, l)
+			if err != nil {
+				return false, err
 			}
+			found = found || fresh
 		}
-		if len(any) == 0 {
-			continue
-		}
-		fresh, err := f.take(ctx, e, either(any...))
-		if err != nil {
-			return false, err
-		}
-		found = found || fresh
 	}
 	return found, nil
+}
+
+// questions are the conditions for those rows: for what the application has
+// searched, then for a batch of values of each edge at a time.
+func (f *finding) questions(e *entity) (questions []condition, err error) {
+	if questions, err = f.searched(e); err != nil {
+		return nil, err
+	}
+	plain := len(questions)
+	for _, w := range e.asking() {
+		for at, chunk := range chunks(f.unasked(w), e.batch()) {
+			c, ok := f.leads(e, w, chunk)
+			if !ok {
+				continue
+			}
+			if at += plain; at < len(questions) {
+				questions[at] = either(questions[at], c)
+			} else {
+				questions = append(questions, c)
+			}
+		}
+	}
+	var asked []condition
+	for _, c := range questions {
+		if f.s.inTenant(&c, e, f.tenant) || e.Link == nil {
+			asked = append(asked, c)
+		}
+	}
+	return asked, nil
 }
 
 // asking are the ways that ask for values.
@@ -247,25 +265,6 @@ func (e *entity) asking() (ways []*way) {
 		ways = append(ways, &e.linked)
 	}
 	return ways
-}
-
-// take asks one question and owns what it answers.
-func (f *finding) take(ctx context.Context, e *entity, c condition) (found bool, err error) {
-	if !f.s.inTenant(&c, e, f.tenant) && e.Link != nil {
-		return false, nil
-	}
-	rows, err := f.s.ask(ctx, f.q, e, c)
-	if err != nil {
-		return false, err
-	}
-	for _, l := range rows {
-		fresh, err := f.own(ctx, l)
-		if err != nil {
-			return false, err
-		}
-		found = found || fresh
-	}
-	return found, nil
 }
 
 // unasked are the values for which a way has not asked yet.
@@ -435,11 +434,8 @@ func (f *finding) over(l *located, w *way) (scopes []int, err error) {
 	if p == nil || w.sealed {
 		return nil, nil
 	}
-	for _, when := range w.When {
-		parts, ok, err := l.tuple([]string{when.Column})
-		if err != nil || !ok || parts[0].text != when.Is {
-			return nil, err
-		}
+	if there, err := l.when(w); err != nil || !there {
+		return nil, err
 	}
 	parts, ok, err := l.tuple(w.Columns)
 	if err != nil || !ok {

@@ -11,6 +11,22 @@ import (
 // pointing finds the rows of others that point to a person, or to a row that does
 // not stay as it is.
 func (f *finding) pointing(ctx context.Context) error {
+	targets, err := f.targets()
+	if err != nil {
+		return err
+	}
+	for _, e := range f.s.entities {
+		for i := range e.cuts {
+			if err := f.cut(ctx, e, &e.cuts[i], targets[e.cuts[i].source]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// targets are what such rows point to, by the source of the edge.
+func (f *finding) targets() (map[string][]given, error) {
 	targets := map[string][]given{}
 	for _, l := range f.found {
 		if l.fate.class != datastore.Kept && !l.others && l.covers(f.seekers[l.scope].Scope) {
@@ -18,9 +34,11 @@ func (f *finding) pointing(ctx context.Context) error {
 				if !f.s.cutsOver(o.source) {
 					continue
 				}
-				if _, ok, err := l.tuple(o.columns); err != nil {
-					return dbError("find", l.e.Name, err)
-				} else if ok {
+				_, ok, err := l.tuple(o.columns)
+				if err != nil {
+					return nil, dbError("find", l.e.Name, err)
+				}
+				if ok {
 					targets[o.source] = append(targets[o.source], given{row: l, scope: l.scope})
 				}
 			}
@@ -37,14 +55,7 @@ func (f *finding) pointing(ctx context.Context) error {
 			}
 		}
 	}
-	for _, e := range f.s.entities {
-		for i := range e.cuts {
-			if err := f.cut(ctx, e, &e.cuts[i], targets[e.cuts[i].source]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	return targets, nil
 }
 
 // cutsOver reports whether rows of others point by values of the source.
@@ -54,21 +65,32 @@ func (s *Store) cutsOver(source string) bool {
 	})
 }
 
-func (f *finding) cut(ctx context.Context, e *entity, w *way, values []given) error {
+// pointers are the conditions for the rows that point to one of the values.
+func (f *finding) pointers(e *entity, w *way, values []given) ([]condition, error) {
 	questions, err := f.sealed(e, w)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, chunk := range chunks(values, batch) {
 		if c, ok := f.leads(e, w, chunk); ok && !w.sealed {
 			questions = append(questions, c)
 		}
 	}
-	for _, c := range questions {
+	for i := range questions {
 		if w.sealed { // what was searched before may be emptied by now
-			c.add(w.fields[0].name + " IS NOT NULL")
+			questions[i].add(w.fields[0].name + " IS NOT NULL")
 		}
-		f.s.inTenant(&c, e, f.tenant)
+		f.s.inTenant(&questions[i], e, f.tenant)
+	}
+	return questions, nil
+}
+
+func (f *finding) cut(ctx context.Context, e *entity, w *way, values []given) error {
+	questions, err := f.pointers(e, w, values)
+	if err != nil {
+		return err
+	}
+	for _, c := range questions {
 		rows, err := f.s.ask(ctx, f.q, e, c)
 		if err != nil {
 			return err

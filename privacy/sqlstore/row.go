@@ -142,6 +142,17 @@ func (l *located) tuple(columns []string) (parts []keyPart, ok bool, err error) 
 	return parts, true, nil
 }
 
+// when reports whether the conditions of an edge are true of the row.
+func (l *located) when(w *way) (bool, error) {
+	for _, when := range w.When {
+		parts, ok, err := l.tuple([]string{when.Column})
+		if err != nil || !ok || parts[0].text != when.Is {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
 // created is when the row was created, as its column or a UUIDv7 says; zero where
 // nobody knows.
 func (l *located) created() time.Time {

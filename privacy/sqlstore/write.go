@@ -154,7 +154,7 @@ func (s *Store) exec(ctx context.Context, tx *sql.Tx, query string, args ...any)
 
 // levels are rows in the order in which they go, where rows of a table name others
 // of it: MariaDB checks each row of a statement at once.
-func levels(s *Store, e *entity, rows []*located) (all [][]*located) {
+func levels(e *entity, rows []*located) (all [][]*located) {
 	i := slices.IndexFunc(e.ways, func(w way) bool { return w.Table == e.Name })
 	if i < 0 || len(rows) < 2 {
 		return slices.Collect(slices.Chunk(rows, max(len(rows), 1)))
