@@ -33,7 +33,7 @@ var allowed = map[string][]string{
 	"audit":                         {"golang.org/x/mod", "github.com/google/uuid"},
 	"backup":                        {"golang.org/x/crypto", "github.com/klauspost/compress", "github.com/PlakarKorp/go-cdc-chunkers"},
 	"integrity":                     {"golang.org/x/net/idna", "golang.org/x/text"},
-	"privacy":                       {"filippo.io/age", "github.com/secure-systems-lab/go-securesystemslib/dsse", "github.com/google/uuid"},
+	"privacy":                       {"filippo.io/age", "github.com/secure-systems-lab/go-securesystemslib/dsse", "github.com/google/uuid", "golang.org/x/text"},
 	"privacy/internal/randomschema": {"pgregory.net/rapid"}, // for tests
 	"privacy/internal/wholedb":      {"golang.org/x/text/unicode/norm", "modernc.org/sqlite"},
 

@@ -9,7 +9,7 @@ import (
 )
 
 // Approve approves a plan as it is stored. by differs from who asked, by more
-// than upper and lower case; like Request.By it comes from the session of
+// than case, width and composition of letters; like Request.By it comes from the session of
 // whoever is signed in, in the one spelling that the session knows. An approval
 // is good for Config.ApprovalLife; one that has expired is given again, by
 // anybody but who asked.

@@ -66,7 +66,9 @@ type Config struct {
 	Note func(ctx context.Context, tenant, action string, attrs ...slog.Attr) error
 	// Open opens a sealed value for an export. person is the key owner: the
 	// person, or the owner that a joint record names. Required where the map
-	// has sealed columns that are exported.
+	// has sealed columns that are exported. Where an erasure has destroyed the key
+	// (encryption.ErrErased), the error wraps datastore.ErrShredded: the export
+	// says so then, instead of failing.
 	Open func(ctx context.Context, tenant, person, table, column, row string, sealed []byte) (any, error)
 	// Controller is who answers for the data, in words for the person: exports say it.
 	Controller bundle.Controller

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/ids"
@@ -163,24 +162,6 @@ func refusedID(err error) error {
 	}
 	return nil
 }
-
-// validPrincipal refuses the spellings that look like another principal.
-func validPrincipal(by string) error {
-	if err := validID("principal", by); err != nil {
-		return err
-	}
-	hidden := func(r rune) bool {
-		return r != ' ' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Z,
-			unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
-	}
-	if strings.TrimSpace(by) != by || strings.ContainsFunc(by, hidden) {
-		return ErrPrincipal
-	}
-	return nil
-}
-
-// samePrincipal compares without regard to case: "Ann" is "ann".
-func samePrincipal(a, b string) bool { return strings.EqualFold(a, b) }
 
 // persons returns the person and everyone merged into it.
 func (d *Desk) persons(ctx context.Context, tenant, person string) ([]string, error) {

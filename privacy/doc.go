@@ -64,8 +64,9 @@
 //     rest is found.
 //   - An export holds what an erasure would take, or says in the row that it left
 //     it out and why: each column of the person's rows, and of rows of others what
-//     points to the person. It is written as it is read, and the trail knows of it
-//     before its first byte is given out.
+//     points to the person. A record about several ids of one person is about nobody
+//     else. It is written as it is read, and the trail knows of it before its first
+//     byte is given out.
 //   - What a certificate calls kept was there when everything was read back. An
 //     obligation whose date cannot be read keeps its row.
 //   - A ledger that is shorter than a head kept elsewhere, holds an entry that
@@ -95,8 +96,9 @@
 //   - That a redaction of a record of several persons leaves nothing behind when it
 //     is rehearsed: a key that the application made for it stays, and seals nothing.
 //   - To know who someone is. Who asks and who approves are compared as the
-//     session names them, without regard to case; a person with two accounts
-//     is two principals.
+//     session names them, without regard to case, width, ligatures and
+//     composition; a person with two accounts is two principals, and so are
+//     look-alikes of two scripts.
 //   - To tell tenants apart in the link table of joint records ([datamap.Link])
 //     for which the map names no tenant column: their ids must be unique in
 //     the whole database (UUIDs are).

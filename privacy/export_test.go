@@ -200,4 +200,17 @@ func TestExportRefusals(t *testing.T) {
 	require.NoError(t, s.keys.erase(t.Context(), "main", ann))
 	_, err = s.desk.Export(t.Context(), "main", ann, id.Recipient().String(), io.Discard)
 	require.ErrorIs(t, err, errErased, "what does not open is no empty field")
+
+	opens := s.cfg.Open
+	s.cfg.Open = func(ctx context.Context, tenant, person, table, column, row string, sealed []byte) (any, error) {
+		value, err := opens(ctx, tenant, person, table, column, row, sealed)
+		if errors.Is(err, errErased) {
+			err = errors.Join(datastore.ErrShredded, err)
+		}
+		return value, err
+	}
+	s.reopen()
+	e, data := s.export(ann)
+	require.Contains(t, e.Manifest.Omissions, bundle.Omission{Table: "contacts", Column: "email", Rows: 1, Reason: "its key was destroyed with an erasure"})
+	require.Contains(t, zipFile(t, data, "data/contacts.ndjson"), `"_withheld":{"email":"its key was destroyed with an erasure"`)
 }

@@ -3,6 +3,7 @@ package privacy
 import (
 	"context"
 	"iter"
+	"sync"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
@@ -10,6 +11,7 @@ import (
 // exported yields what the stores have about the persons, each record under whose
 // it is.
 func (d *Desk) exported(ctx context.Context, scope datastore.Scope, persons []string) iter.Seq2[datastore.Record, error] {
+	scope.Aliases = persons
 	return func(yield func(datastore.Record, error) bool) {
 		for _, store := range d.stores() {
 			scope := scope
@@ -31,55 +33,43 @@ func (d *Desk) exported(ctx context.Context, scope datastore.Scope, persons []st
 }
 
 // exportedFrom yields what one store has about one person, and ends when ctx does,
-// whether the store comes back or not. The store goes on when a record was taken,
-// as it would without a goroutine between.
+// whether the store comes back or not. The store goes on when the next record is
+// wanted.
 func (d *Desk) exportedFrom(ctx context.Context, store datastore.Store, scope datastore.Scope) iter.Seq2[datastore.Record, error] {
+	type pulled struct {
+		record datastore.Record
+		more   bool
+	}
 	return func(yield func(datastore.Record, error) bool) {
-		enough, stop := context.WithCancel(ctx)
-		defer stop()
-		records, taken, done := make(chan datastore.Record), make(chan struct{}), make(chan error, 1)
-		hand := func(r datastore.Record) bool {
+		enough, cancel := context.WithCancel(ctx)
+		next, stop := iter.Pull2(store.Export(enough, scope))
+		var busy sync.Mutex // in the store
+		defer func() {
+			cancel()
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				busy.Lock()
+				defer busy.Unlock()
+				stop()
+			}()
 			select {
-			case records <- r:
-			case <-enough.Done():
-				return false
+			case <-stopped:
+			case <-ctx.Done():
 			}
-			select {
-			case <-taken:
-				return true
-			case <-enough.Done():
-				return false
-			}
-		}
-		go func() {
-			done <- tell(ctx, d, store.Name(), "export", "export\x00"+about(scope.Tenant, scope.Person), func(context.Context) error {
-				for r, err := range store.Export(enough, scope) {
-					if err != nil {
-						return err
-					}
-					if !hand(r) {
-						break
-					}
-				}
-				return nil
-			})
 		}()
 		for {
-			select {
-			case r := <-records:
-				if !yield(r, nil) {
-					stop()
-					<-done //nolint:errcheck // nobody asks any more
-					return
-				}
-				select {
-				case taken <- struct{}{}:
-				case <-ctx.Done():
-				}
-			case err := <-done:
-				if err != nil {
-					yield(datastore.Record{}, err)
-				}
+			got, err := ask(ctx, d, store.Name(), "export", "export\x00"+about(scope.Tenant, scope.Person), func(context.Context) (pulled, error) {
+				busy.Lock()
+				defer busy.Unlock()
+				record, err, more := next()
+				return pulled{record, more}, err
+			})
+			if err != nil {
+				yield(datastore.Record{}, err)
+				return
+			}
+			if !got.more || !yield(got.record, nil) {
 				return
 			}
 		}

@@ -54,6 +54,37 @@ func TestOneSpellingOfAPrincipal(t *testing.T) {
 	require.NoError(t, s.desk.Approve(t.Context(), p.ID, "Zoë van der Berg"), "letters of any script and single spaces are names")
 }
 
+// Wherever two principals are asked for, they are not one in two spellings.
+func TestTwoSpellingsAreOnePrincipal(t *testing.T) {
+	s := newSystem(t)
+	person := s.contact("a@a.example")
+	for _, two := range [][2]string{
+		{"Zo\u00eb", "Zoe\u0308"},
+		{"ann", "\uff41\uff4e\uff4e"},
+		{"ANN", "\uff41nn"},
+		{"Strauß", "STRAUSS"},
+		{"office/1", "o\ufb03ce/1"},
+		{"Ann  Bee", "ann bee"},
+		{"Σίσυφος", "ΣΊΣΥΦΟΣ"},
+		{"\u13a0", "\uab70"},
+		{"\u212bsa", "\u00e5sa"},
+		{"user/\u2460", "user/1"},
+	} {
+		p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: person, Reason: "r", By: two[0]})
+		require.NoError(t, err)
+		require.ErrorIs(t, s.desk.Approve(t.Context(), p.ID, two[1]), privacy.ErrSelfApproval, "%q", two)
+		require.ErrorIs(t, s.desk.Void(t.Context(), privacy.Voiding{Plan: p.ID, By: two[0], Approved: two[1], Because: "store-lost"}), privacy.ErrSelfApproval, "%q", two)
+		require.ErrorIs(t, s.desk.OpenAnyway(t.Context(), privacy.Opening{By: two[0], Approved: two[1], Because: "incident:1", Until: s.now.Add(time.Hour)}), privacy.ErrSelfApproval, "%q", two)
+		require.NoError(t, s.desk.Cancel(t.Context(), p.ID))
+	}
+	for name, by := range disguises {
+		require.ErrorIs(t, s.desk.Void(t.Context(), privacy.Voiding{Plan: "x", By: "bob", Approved: by, Because: "store-lost"}), privacy.ErrPrincipal, name)
+		require.ErrorIs(t, s.desk.OpenAnyway(t.Context(), privacy.Opening{By: by, Approved: "bob", Because: "incident:1", Until: s.now.Add(time.Hour)}), privacy.ErrPrincipal, name)
+		_, err := s.desk.Hold(t.Context(), privacy.LegalHold{Tenant: "main", Person: person, Because: "litigation:1", By: by})
+		require.ErrorIs(t, err, privacy.ErrPrincipal, name)
+	}
+}
+
 // An approval that carries a genuine tag is measured again where it is read:
 // an older program may have written it.
 func TestAStoredApprovalByTheRequesterIsNotExecuted(t *testing.T) {
@@ -74,7 +105,7 @@ func TestAStoredApprovalByTheRequesterIsNotExecuted(t *testing.T) {
 	p, err := s.desk.PlanErasure(t.Context(), privacy.Request{Tenant: "main", Person: ann, Reason: "r", By: "user/1"})
 	require.NoError(t, err)
 	s.now = s.now.Add(25 * time.Hour)
-	for _, by := range []string{"user/1", "USER/1", "user/1 ", "user/\u200b1"} {
+	for _, by := range []string{"user/1", "USER/1", "user/1 ", "user/\u200b1", "\uff55ser/1"} {
 		approve(p.ID, by)
 		_, err := s.desk.Execute(t.Context(), p.ID)
 		require.ErrorIs(t, err, privacy.ErrPlanForged, "%q", by)

@@ -104,7 +104,7 @@ func (h *hanging) end(key string, c *call) {
 
 // ask calls a store about a person and comes back when ctx ends, whether the
 // store does or not: then the call goes on in its goroutine, and what it
-// answers is dropped.
+// answers is dropped. A store's panic is that of whoever asks.
 func ask[T any](ctx context.Context, d *Desk, store, op, about string, f func(ctx context.Context) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
@@ -115,17 +115,25 @@ func ask[T any](ctx context.Context, d *Desk, store, op, about string, f func(ct
 		return none, &StoreError{store, op, ErrHangs}
 	}
 	type answer struct {
-		value T
-		err   error
+		value    T
+		err      error
+		panicked any
 	}
 	answers, c := make(chan answer, 1), &call{}
 	go func() {
-		value, err := f(ctx)
-		d.hanging.end(key, c)
-		answers <- answer{value, err}
+		var a answer
+		defer func() {
+			a.panicked = recover()
+			d.hanging.end(key, c)
+			answers <- a
+		}()
+		a.value, a.err = f(ctx)
 	}()
 	select {
 	case a := <-answers:
+		if a.panicked != nil {
+			panic(a.panicked) //nolint:forbidigo // the store's, in the goroutine of whoever asked
+		}
 		if a.err != nil {
 			return none, &StoreError{store, op, a.err}
 		}

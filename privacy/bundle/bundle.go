@@ -27,7 +27,9 @@ type Config struct {
 	Controller Controller   // stands in the manifest and on the page
 	// Dir is the folder of the temporary file; empty means that of the system.
 	Dir string
-	// Open opens the sealed bytes of a field. May be nil where none is sealed.
+	// Open opens the sealed bytes of a field. An error that wraps
+	// datastore.ErrShredded leaves the field out, and says so; any other one ends
+	// the bundle. May be nil where none is sealed.
 	Open func(ctx context.Context, tenant, owner, table, column, row string, sealed []byte) (any, error)
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html"
 	"iter"
 	"strings"
@@ -220,6 +221,14 @@ func TestSealedFields(t *testing.T) {
 	}
 	data, _ = write(t, c, record("contacts", "1", fields{{Name: "attribs", Value: []byte("x"), Sealed: true}, {Name: "email", Value: []byte("x"), Sealed: true}}))
 	require.Equal(t, `{"attribs":{"a":1},"email":"{\"a\":1}"}`, lines(file(t, data, "data/contacts.ndjson"))[0])
+
+	// A key that is gone for good is said; another error is no field.
+	c.Open = func(context.Context, string, string, string, string, string, []byte) (any, error) {
+		return nil, fmt.Errorf("vault: %w", datastore.ErrShredded)
+	}
+	data, m := write(t, c, record("contacts", "1", fields{{Name: "email", Value: []byte("x"), Sealed: true}}))
+	require.Equal(t, `{"_withheld":{"email":"its key was destroyed with an erasure"}}`, lines(file(t, data, "data/contacts.ndjson"))[0])
+	require.Equal(t, []bundle.Omission{{Table: "contacts", Column: "email", Rows: 1, Reason: "its key was destroyed with an erasure"}}, m.Omissions)
 }
 
 func TestRefusals(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -59,12 +60,16 @@ func appendText(line []byte, text string) []byte {
 }
 
 // isFormula reports whether a spreadsheet may compute a text instead of showing
-// it. A sign with nothing but digits, blanks, brackets and points behind it is a
-// number or a telephone number, and stays as it is.
+// it: blanks and invisible characters in front may be dropped by an import. A sign
+// with nothing but digits, blanks, brackets and points behind it is a number or a
+// telephone number, and stays as it is.
 func isFormula(text string) bool {
+	text = strings.TrimLeftFunc(text, func(r rune) bool {
+		return unicode.In(r, unicode.Zs, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	})
 	first, size := utf8.DecodeRuneInString(text)
 	switch first {
-	case '=', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠':
+	case '=', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫', '⁼', '⁺', '⁻', '−':
 		return true
 	case '+', '-':
 		rest := text[size:]

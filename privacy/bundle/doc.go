@@ -36,8 +36,9 @@
 // CSV is UTF-8 with a byte order mark (without it Excel reads Chinese names as
 // something else; Python calls it utf-8-sig), comma, line feed, one header line.
 // Texts stand in quotation marks, so that an empty one differs from NULL. A text
-// that a spreadsheet could take for a formula (it begins with = + - @, their wide
-// forms, a tab or a line end) has a quote mark in front; a sign with digits,
+// that a spreadsheet could take for a formula (it begins with = + - @, their wide,
+// small or raised forms, a tab or a line end, or with blanks and invisible
+// characters in front of these) has a quote mark in front; a sign with digits,
 // blanks, brackets and points behind it, as in +49 (0)30 901820, has none.
 //
 // # Promises
@@ -51,7 +52,8 @@
 //     opens.
 //   - Nothing is written before the last record was read and opened, so that a
 //     store that fails leaves no bundle that lacks something.
-//   - What is left out is said: in the row, in the manifest and on the page.
+//   - What is left out is said: in the row, in the manifest and on the page; also
+//     a value whose key an erasure has destroyed (datastore.ErrShredded).
 //   - Nothing in a value runs: no markup, no formula, no attachment with the
 //     extension of a page or a program (their names stand in the row, the file is
 //     .bin), no path that leads out of the folder. The page loads nothing.

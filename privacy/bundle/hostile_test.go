@@ -30,6 +30,7 @@ func hostile() []any {
 		`<script src="https://evil.example/x.js"></script><img src=x onerror=alert(1)>`, "<style>*{background:url(//evil.example)}</style>", "--><script>alert(1)</script>", `" onmouseover="alert(1)`, "]]>", "<!--",
 		"=cmd|' /C calc'!A0", "+cmd|' /C calc'!A0", "-2+3+cmd|' /C calc'!A0", "@SUM(1+1)*cmd|' /C calc'!A0", "\t=1", "\r=1", "\n=1", "＝1+1", "＋1", "－1", "＠x", `=HYPERLINK("https://evil.example")`, "+", "-", "+1-800-555-0100", "'=1", `"=1"`, `a","=1`, "a\n=1,2", "a\r\nb\rc",
 		"+49 (0)30 901820", "+491701234567", "王小明", strings.Repeat("x", 16<<20),
+		" =1+1", "\u200b=1", "\u00a0@x", "\ufeff\t=1", "﹦1", "−1",
 	}
 	return values
 }

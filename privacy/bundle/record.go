@@ -23,6 +23,9 @@ const (
 	withheldMember = "_withheld"
 )
 
+// shredded is why a sealed value is left out whose key is gone for good.
+const shredded = "its key was destroyed with an erasure"
+
 // ErrRecord says what is wrong with a record that a store or the application
 // handed in.
 var (
@@ -81,6 +84,10 @@ func (g *gathering) add(ctx context.Context, r datastore.Record) error {
 			continue
 		}
 		shown, err := g.shown(ctx, r, f)
+		if f.Sealed && errors.Is(err, datastore.ErrShredded) {
+			withheld[f.Name] = shredded
+			continue
+		}
 		if err != nil {
 			return &RecordError{r.Table, f.Name, err}
 		}

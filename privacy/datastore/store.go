@@ -29,6 +29,11 @@ var ErrUnreadable = errors.New("datastore: a row of which nobody can say whose i
 // are that only it leads to, nobody can tell.
 var ErrShared = errors.New("datastore: an identity of the person is that of another one, too")
 
+// ErrShredded is wrapped by the error of whoever opens a sealed value whose key an
+// erasure has destroyed: an export says that the value cannot be read any more,
+// instead of failing.
+var ErrShredded = errors.New("datastore: the key of a sealed value was destroyed")
+
 // ErrScope is what a store answers where a [Scope] names no tenant or no person.
 var ErrScope = errors.New("datastore: a scope names a tenant and a person")
 
@@ -52,6 +57,9 @@ type Scope struct {
 	// the data map declares it: found before anything was erased, for stores that
 	// have no other way to the person.
 	Identities map[string][]string
+	// Aliases are all ids of the person, Person among them, where they were merged:
+	// what concerns these alone concerns nobody else. For Export; empty: Person.
+	Aliases []string
 	// Before leaves alone what was created at or after it. Zero: everything.
 	Before time.Time
 	// Known reports whether a row is known to have existed at Before although

@@ -73,7 +73,7 @@ func (f *finding) unambiguous(ctx context.Context) error {
 			return dbError("find", l.e.Name, err)
 		}
 		for _, w := range ways {
-			parts, ok, err := l.tuple(f.s, w.Columns)
+			parts, ok, err := l.tuple(w.Columns)
 			if err != nil || !ok {
 				return dbError("find", l.e.Name, err) // over has read it
 			}
@@ -81,7 +81,7 @@ func (f *finding) unambiguous(ctx context.Context) error {
 			if asked[at] == nil {
 				asked[at] = &pool{whose: map[string][]int{}}
 			}
-			asked[at].give(given{parts: parts, text: textsOf(parts), scope: l.scope})
+			asked[at].give(textsOf(parts), given{row: l, scope: l.scope})
 		}
 	}
 	for _, e := range f.s.entities {
@@ -149,9 +149,9 @@ func (f *finding) named(ctx context.Context, e *entity, w *way, scope int, value
 		if err != nil {
 			return err
 		}
-		once := map[string]bool{} // two rows under one key are of two tenants
+		once := map[rowID]bool{} // two rows under one key are of two tenants
 		for _, l := range rows {
-			if once[l.id()] || f.seen[fmt.Sprint(scope, " ", l.id())] == nil {
+			if once[l.id()] || f.seen[owned{scope, l.id()}] == nil {
 				return &AmbiguousError{e.Name, to.Name}
 			}
 			once[l.id()] = true
@@ -165,16 +165,16 @@ func (s *Store) names(to *entity, w *way, values []given) (c condition) {
 	column := func(c *condition, i int, parts ...keyPart) {
 		from := w.fields[i]
 		from.rule = w.targets[i].rule
-		s.points(c, s.at("t0", to.Name, w.Target(to.Table)[i]), from, parts)
+		s.points(c, s.at("t0", to.Name, w.to[i]), from, parts)
 	}
 	if len(w.fields) == 1 {
-		column(&c, 0, first(values)...)
+		column(&c, 0, first(values, w.Columns)...)
 		return c
 	}
 	each := make([]condition, len(values))
 	for at, v := range values {
-		for i := range w.fields {
-			column(&each[at], i, v.parts[i])
+		for i, part := range v.parts(w.Columns) {
+			column(&each[at], i, part)
 		}
 	}
 	return either(each...)

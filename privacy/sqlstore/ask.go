@@ -34,11 +34,14 @@ func (s *Store) ask(ctx context.Context, q sqldb.Querier, e *entity, c condition
 			return err
 		}
 		l, err := s.readRow(e, values)
-		if l != nil {
-			l.asked = c.scope
+		if err != nil {
+			return err
+		}
+		if c.scope > 0 {
+			l.asked, l.scope = true, c.scope-1
 		}
 		found = append(found, l)
-		return err
+		return nil
 	}, s.db.Bind(query), append(args, c.args...)...)
 	return found, dbError("find", e.Name, err)
 }

@@ -45,7 +45,7 @@ func redacted(c datamap.Column) string { return cmp.Or(c.To, datamap.RedactedTex
 func (s *Store) newValues(ctx context.Context, l *located, scope datastore.Scope, p *prepared) (sets []set, err error) {
 	documents := map[string]string{}
 	for _, c := range l.e.changes {
-		action := l.actions[c.Where()]
+		action := l.fate.actions[c.Where()]
 		if action == datamap.Retain || action == datamap.Shred {
 			continue // another store destroys its key
 		}
@@ -127,7 +127,7 @@ func (m maker) make(ctx context.Context, stored any) (made any, changed bool, er
 func (m maker) text(ctx context.Context, text string) (string, error) {
 	switch m.action {
 	case datamap.Redact:
-		return strings.ReplaceAll(redacted(m.c), datamap.RowMark, rowCode(m.scope.Tenant, m.l.e.Name, m.c.Where(), m.l.row.Key)), nil
+		return strings.ReplaceAll(redacted(m.c), datamap.RowMark, rowCode(m.scope.Tenant, m.l.e.Name, m.c.Where(), m.l.name())), nil
 	case datamap.Pseudonymise:
 		if isCode(text, m.c.To) {
 			return text, nil

@@ -16,11 +16,14 @@ type entity struct {
 	ways    []way // that lead to the person whose row it is
 	cuts    []way // that only point to a person, or to a row of one
 	outputs []output
-	changes []change       // of rows that stay
-	reads   []expression   // what is read of a row, in order
-	at      map[string]int // position of a read
-	linked  way            // of a joint record
-	undated bool           // Created is a day, which does not say whether a row is older than an erasure of that day
+	changes []change         // of rows that stay
+	reads   []expression     // what is read of a row, in order
+	at      map[string]int   // position of a read
+	linked  way              // of a joint record
+	ids     map[string]field // of columns that are read as ids
+	undated bool             // Created is a day, which does not say whether a row is older than an erasure of that day
+
+	goes, redacted, kept, keptWith fate // of its rows
 }
 
 // A way is an edge with the columns that it compares, and where the values come
@@ -29,10 +32,11 @@ type way struct {
 	datamap.Edge
 	source  string
 	fields  []field
-	targets []field // of a row edge
-	sealed  bool    // the column cannot be compared: rows are searched by the application
-	unique  bool    // of a row edge: no two rows have the values that it names
-	merged  bool    // it is the foreign key that names whom the row was merged into
+	to      []string // of a row edge: the columns that it names
+	targets []field  // likewise
+	sealed  bool     // the column cannot be compared: rows are searched by the application
+	unique  bool     // of a row edge: no two rows have the values that it names
+	merged  bool     // it is the foreign key that names whom the row was merged into
 }
 
 // An output is what rows of a table give to the edges of others.
@@ -69,7 +73,7 @@ func (s *Store) readEntities(schema *catalog.Schema) {
 	byName := map[string]*entity{}
 	for _, t := range s.cfg.Map.Tables {
 		if t.Reaches() {
-			byName[t.Name] = &entity{Table: t, at: map[string]int{}, linked: way{source: persons, sealed: t.Link == nil}}
+			byName[t.Name] = &entity{Table: t, at: map[string]int{}, ids: map[string]field{}, linked: way{source: persons, sealed: t.Link == nil}}
 		}
 	}
 	for _, t := range s.cfg.Map.Tables {
@@ -140,11 +144,12 @@ func (s *Store) way(e *entity, edge datamap.Edge, schema *catalog.Schema) way {
 	switch {
 	case edge.Table != "":
 		to, _ := s.cfg.Map.Table(edge.Table)
-		w.source = rowsOf(edge.Table, edge.Target(to))
-		for _, name := range edge.Target(to) {
+		w.to = edge.Target(to)
+		w.source = rowsOf(edge.Table, w.to)
+		for _, name := range w.to {
 			w.targets = append(w.targets, s.target(schema, edge.Table, name))
 		}
-		w.unique = isUnique(schema, e.Table, to, edge.Target(to))
+		w.unique = isUnique(schema, e.Table, to, w.to)
 	case edge.Identity != "":
 		w.source = identities(edge.Identity)
 		column, _ := e.Column(edge.Columns[0])
@@ -208,9 +213,11 @@ const (
 // readsOf decides what is read of the rows of a table: keys, dates, key owner,
 // what edges compare, what identities there are, and the columns that change.
 func (s *Store) readsOf(e *entity) {
+	e.fates()
 	id := func(columns ...string) {
 		for _, name := range columns {
 			f := s.at("t0", e.Name, name)
+			e.ids[name] = f
 			if s.sqlite() {
 				e.read(asID(name), f.name) // as stored: another type would be another value
 			} else {

@@ -151,7 +151,7 @@ func (e *erasure) pass(ctx context.Context, group []seeker, at int) error {
 		}
 		var todo []*located
 		for _, l := range found {
-			if l.scope += at; l.covers(e.seekers[l.scope].Scope) && !l.row.Clean {
+			if l.scope += at; l.covers(e.seekers[l.scope].Scope) && !l.clean {
 				todo = append(todo, l)
 			}
 		}
@@ -160,7 +160,7 @@ func (e *erasure) pass(ctx context.Context, group []seeker, at int) error {
 		case len(todo) == 0:
 			return nil
 		case attempt > attempts:
-			return &RemainingError{todo[0].row.Table}
+			return &RemainingError{todo[0].e.Name}
 		}
 		if err := e.apply(ctx, todo); err != nil {
 			return err
@@ -196,7 +196,7 @@ func (e *erasure) rows() []datastore.Row { return visible(e.found, e.seekers) }
 func visible(found []*located, seekers []seeker) (rows []datastore.Row) {
 	for _, l := range found {
 		if scope := seekers[l.scope].Scope; l.covers(scope) && !l.hidden {
-			row := l.row
+			row := l.row()
 			row.Person = scope.Person
 			rows = append(rows, row)
 		}
@@ -252,7 +252,7 @@ func (e *erasure) apply(ctx context.Context, rows []*located) error {
 	for i := len(e.s.entities) - 1; i >= 0; i-- {
 		t := e.s.entities[i]
 		for _, tenant := range e.tenants() {
-			for _, level := range levels(e.s, t, gone[place{t, tenant}]) {
+			for _, level := range levels(t, gone[place{t, tenant}]) {
 				if err := e.delete(ctx, t, level); err != nil {
 					return err
 				}
@@ -273,21 +273,21 @@ func (e *erasure) tenants() []string {
 // redact applies a prepared redaction and removes the person's link.
 func (e *erasure) redact(ctx context.Context, l *located) error {
 	s, scope := e.s, e.seekers[l.scope].Scope
-	r, ok := e.prepared.joint[scope.Person+"\x00"+l.id()]
+	r, ok := e.prepared.joint[jointID{scope.Person, l.id()}]
 	if !ok {
-		return changed(l.row.Table)
+		return changed(l.e.Name)
 	}
 	if r.Apply != nil {
 		if err := e.filtered(ctx); err != nil {
 			return err
 		}
 		if err := r.Apply(ctx, e.tx); err != nil {
-			return dbError("redact", l.row.Table, err)
+			return dbError("redact", l.e.Name, err)
 		}
 	}
 	j := l.e.Link
 	var link condition
-	s.key(&link, s.at("", j.Table, j.Record), l.key[0])
+	s.key(&link, s.at("", j.Table, j.Record), l.part(0))
 	s.is(&link, s.at("", j.Table, j.Person), scope.Person)
 	if j.Tenant != "" {
 		s.is(&link, s.at("", j.Table, j.Tenant), scope.Tenant)

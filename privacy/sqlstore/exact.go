@@ -30,6 +30,9 @@ func (c *condition) add(part string, args ...any) {
 
 // either joins conditions by OR.
 func either(all ...condition) (c condition) {
+	if len(all) == 1 {
+		return all[0]
+	}
 	texts := make([]string, len(all))
 	for i, one := range all {
 		texts[i] = "(" + one.String() + ")"

@@ -27,12 +27,17 @@ func (s *Store) Export(ctx context.Context, scope datastore.Scope) iter.Seq2[dat
 			return
 		}
 		for i, e := range s.entities {
+			if err := s.apart(ctx, e, scope, rows[i]); err != nil {
+				yield(datastore.Record{}, err)
+				return
+			}
 			for chunk := range slices.Chunk(rows[i], batch) {
 				records, err := s.records(ctx, e, scope, chunk)
 				if err != nil {
 					yield(datastore.Record{}, err)
 					return
 				}
+				clear(chunk) // they are needed no more
 				for _, r := range records {
 					if !yield(r, nil) {
 						return
@@ -43,17 +48,8 @@ func (s *Store) Export(ctx context.Context, scope datastore.Scope) iter.Seq2[dat
 	}
 }
 
-// An exportRow is what an export has to know of a row: of a person with many,
-// less than an erasure does.
-type exportRow struct {
-	key    []keyPart
-	owner  string
-	others bool
-	cut    *way
-}
-
 // exportable are the rows of an export, by entity.
-func (s *Store) exportable(ctx context.Context, scope datastore.Scope) ([][]exportRow, error) {
+func (s *Store) exportable(ctx context.Context, scope datastore.Scope) ([][]*located, error) {
 	seekers, err := s.resolve(ctx, []datastore.Scope{scope})
 	if err != nil {
 		return nil, err
@@ -62,29 +58,26 @@ func (s *Store) exportable(ctx context.Context, scope datastore.Scope) ([][]expo
 	if err != nil {
 		return nil, err
 	}
-	rows := make([][]exportRow, len(s.entities))
+	rows := make([][]*located, len(s.entities))
 	for _, l := range found {
 		if i := slices.Index(s.entities, l.e); !l.hidden {
-			rows[i] = append(rows[i], exportRow{l.key, l.owner, l.others, l.cut})
+			rows[i] = append(rows[i], l)
 		}
 	}
 	return rows, nil
 }
 
-func (s *Store) records(ctx context.Context, e *entity, scope datastore.Scope, rows []exportRow) ([]datastore.Record, error) {
+func (s *Store) records(ctx context.Context, e *entity, scope datastore.Scope, rows []*located) ([]datastore.Record, error) {
 	columns := exported(e.Table)
 	names := make([]string, len(columns))
 	for i, c := range columns {
 		names[i] = s.quote(c.name)
 	}
-	byKey := map[string][]exportRow{}
-	these := make([]*located, len(rows))
-	for i, row := range rows {
-		key := joinKey(row.key)
-		byKey[key] = append(byKey[key], row)
-		these[i] = &located{e: e, key: row.key}
+	byKey := map[string][]*located{}
+	for _, l := range rows {
+		byKey[l.name()] = append(byKey[l.name()], l)
 	}
-	where := s.these(these, scope.Tenant)
+	where := s.these(rows, scope.Tenant)
 	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(names, ", "), s.table(e.Name), where, strings.Join(names[:len(e.Key)], ", "))
 	var records []datastore.Record
 	var texts []bool
@@ -130,7 +123,7 @@ func (s *Store) textColumns(rows *sql.Rows) ([]bool, error) {
 	return texts, nil
 }
 
-func (s *Store) record(e *entity, scope datastore.Scope, columns []exportColumn, values []any, texts []bool, byKey map[string][]exportRow) (datastore.Record, error) {
+func (s *Store) record(e *entity, scope datastore.Scope, columns []exportColumn, values []any, texts []bool, byKey map[string][]*located) (datastore.Record, error) {
 	r := datastore.Record{Table: e.Name, Schema: e.SchemaID()}
 	key := make([]keyPart, len(e.Key))
 	for i, name := range e.Key {
@@ -141,15 +134,16 @@ func (s *Store) record(e *entity, scope datastore.Scope, columns []exportColumn,
 		key[i] = keyPart{values[i], text}
 	}
 	r.Key = joinKey(key)
-	view := view{person: scope.Person, spelled: func(column string, stored any) (string, error) {
+	view := view{persons: append([]string{scope.Person}, scope.Aliases...), spelled: func(column string, stored any) (string, error) {
 		return s.at("", e.Name, column).spelled(stored)
 	}}
-	for _, row := range byKey[r.Key] {
-		if row.cut != nil {
-			view.pointing = append(view.pointing, row.cut.Columns...)
+	for _, l := range byKey[r.Key] {
+		if l.cut != nil {
+			view.pointing = append(view.pointing, l.cut.Columns...)
 			continue
 		}
-		r.Owner, view.shared = row.owner, row.others
+		r.Owner, _ = l.owner() // readRow has read it
+		view.shared = l.others
 	}
 	for i, v := range values {
 		if b, ok := v.([]byte); ok && texts[i] {

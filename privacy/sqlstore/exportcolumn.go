@@ -72,7 +72,7 @@ func exported(t datamap.Table) (columns []exportColumn) {
 
 // A view is what a person gets to see of a row.
 type view struct {
-	person   string
+	persons  []string // the ids of the person
 	spelled  func(column string, stored any) (id string, err error)
 	shared   bool     // other persons stay in it
 	pointing []string // of somebody else's row: the columns that point to the person
@@ -120,7 +120,7 @@ func (w view) why(c exportColumn, stored any) string {
 	if v, err := value.Scanned(stored); err != nil || v.IsNull() || !mayName {
 		return ""
 	}
-	if id, err := w.spelled(c.name, stored); err == nil && id == w.person && !c.points {
+	if id, err := w.spelled(c.name, stored); err == nil && slices.Contains(w.persons, id) && !c.points {
 		return ""
 	}
 	if c.owner {

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
@@ -35,20 +34,13 @@ type finding struct {
 	looked   map[*entity]bool    // for what the application has searched
 	kept     map[string]*located // kept rows, by whose they are and what names them
 	found    []*located
-	seen     map[string]*located
+	seen     map[owned]*located
 }
 
-// A pool is what edges of one source ask for.
-type pool struct {
-	values []given
-	whose  map[string][]int
-}
-
-type given struct {
-	parts  []keyPart
-	text   string
-	scope  int
-	orphan bool
+// An owned row is a row of one of the seekers.
+type owned struct {
+	scope int
+	row   rowID
 }
 
 // errMixed says that the database took a value for one of several persons', and
@@ -92,17 +84,11 @@ func (s *Store) find(ctx context.Context, q sqldb.Querier, seekers []seeker, p *
 }
 
 func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, seekers []seeker, group []int, p *prepared, gone []*located) ([]*located, error) {
-	f := &finding{s: s, q: q, tenant: tenant, prepared: p, pools: map[string]*pool{}, asked: map[*way]int{}, looked: map[*entity]bool{}, kept: map[string]*located{}, seen: map[string]*located{}}
+	own := make([]seeker, len(group))
 	for i, at := range group {
-		k := seekers[at]
-		f.seekers = append(f.seekers, k)
-		f.give(persons, given{parts: []keyPart{{k.Person, k.Person}}, text: k.Person, scope: i})
-		for kind, values := range k.Identities {
-			for _, v := range values {
-				f.give(identities(kind), given{parts: []keyPart{{v, v}}, text: v, scope: i})
-			}
-		}
+		own[i] = seekers[at]
 	}
+	f := s.finding(q, tenant, own, p)
 	for _, l := range gone {
 		if i := slices.Index(group, l.scope); i >= 0 {
 			if err := f.gives(l, i, true); err != nil {
@@ -125,34 +111,32 @@ func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, s
 	return f.found, nil
 }
 
-func (f *finding) give(source string, v given) {
-	p := f.pools[source]
-	if p == nil {
-		p = &pool{whose: map[string][]int{}}
-		f.pools[source] = p
+// finding begins with the persons and their identities.
+func (s *Store) finding(q sqldb.Querier, tenant string, seekers []seeker, p *prepared) *finding {
+	f := &finding{s: s, q: q, tenant: tenant, seekers: seekers, prepared: p, pools: map[string]*pool{}, asked: map[*way]int{}, looked: map[*entity]bool{}, kept: map[string]*located{}, seen: map[owned]*located{}}
+	for i, k := range seekers {
+		f.give(persons, k.Person, given{text: k.Person, scope: i})
+		for kind, values := range k.Identities {
+			for _, v := range values {
+				f.give(identities(kind), v, given{text: v, scope: i})
+			}
+		}
 	}
-	p.give(v)
-}
-
-func (p *pool) give(v given) {
-	if !slices.Contains(p.whose[v.text], v.scope) {
-		p.whose[v.text] = append(p.whose[v.text], v.scope)
-		p.values = append(p.values, v)
-	}
+	return f
 }
 
 // gives hands what a row is named by to the edges of other tables.
 func (f *finding) gives(l *located, scope int, orphan bool) error {
 	for _, o := range l.e.outputs {
-		parts, ok, err := f.output(l, o)
+		parts, ok, err := l.tuple(o.columns)
 		if err != nil {
 			return dbError("find", l.e.Name, err)
 		}
 		if !ok {
 			continue
 		}
-		f.give(o.source, given{parts, textsOf(parts), scope, orphan})
-		if l.held && !orphan {
+		f.give(o.source, textsOf(parts), given{row: l, scope: scope, orphan: orphan})
+		if !orphan && l.fate.held {
 			f.kept[fmt.Sprint(scope, " ", o.source, " ", textsOf(parts))] = l
 		}
 	}
@@ -175,15 +159,13 @@ func (f *finding) keptWith(l *located) error {
 		if !slices.Contains(scopes, l.scope) {
 			continue
 		}
-		parts, _, _ := l.tuple(f.s, w.Columns) // over has read it
+		parts, _, _ := l.tuple(w.Columns) // over has read it
 		if by = f.keptBy(l.scope, w.source, parts); by == nil {
 			return nil
 		}
 	}
 	if by != nil {
-		l.actions = map[string]datamap.Action{}
-		l.held, l.until, l.because = true, by.until, by.because
-		l.row.Class, l.row.Until, l.row.Because, l.row.Clean = datastore.Kept, by.until, by.because, true
+		l.fate, l.with, l.clean = &l.e.keptWith, by, true
 	}
 	return nil
 }
@@ -208,22 +190,6 @@ func alike(a, b string) bool {
 	return strings.EqualFold(strings.TrimRight(a, " "), strings.TrimRight(b, " "))
 }
 
-// output is what the row gives; of a row of which only the key is known, its key.
-func (f *finding) output(l *located, o output) (parts []keyPart, ok bool, err error) {
-	if l.values == nil {
-		return l.key, slices.Equal(o.columns, l.e.Key), nil
-	}
-	return l.tuple(f.s, o.columns)
-}
-
-func textsOf(parts []keyPart) string {
-	texts := make([]string, len(parts))
-	for i, p := range parts {
-		texts[i] = p.text
-	}
-	return strings.Join(texts, "\x00")
-}
-
 // follow asks table by table until nothing new comes.
 func (f *finding) follow(ctx context.Context) error {
 	for more := true; more; {
@@ -241,37 +207,11 @@ func (f *finding) follow(ctx context.Context) error {
 
 // visit asks a table for the rows to which its edges lead by now.
 func (f *finding) visit(ctx context.Context, e *entity) (found bool, err error) {
-	questions, err := f.searched(e)
+	questions, err := f.questions(e)
 	if err != nil {
 		return false, err
 	}
-	plain := len(questions)
-	add := func(at int, c condition) {
-		if at += plain; at < len(questions) {
-			questions[at] = either(questions[at], c)
-		} else {
-			questions = append(questions, c)
-		}
-	}
-	for i := range e.ways {
-		w := &e.ways[i]
-		for at, chunk := range chunks(f.unasked(w), e.batch()) {
-			if c, ok := f.leads(e, w, chunk); ok {
-				add(at, c)
-			}
-		}
-	}
-	if e.Link != nil {
-		for at, chunk := range chunks(f.unasked(&e.linked), e.batch()) {
-			var c condition
-			f.s.among(&c, f.s.at("l", e.Link.Table, e.Link.Person), ids(chunk))
-			add(at, c)
-		}
-	}
 	for _, c := range questions {
-		if !f.s.inTenant(&c, e, f.tenant) && e.Link != nil {
-			continue
-		}
 		rows, err := f.s.ask(ctx, f.q, e, c)
 		if err != nil {
 			return false, err
@@ -285,6 +225,46 @@ func (f *finding) visit(ctx context.Context, e *entity) (found bool, err error) 
 		}
 	}
 	return found, nil
+}
+
+// questions are the conditions for those rows: for what the application has
+// searched, then for a batch of values of each edge at a time.
+func (f *finding) questions(e *entity) (questions []condition, err error) {
+	if questions, err = f.searched(e); err != nil {
+		return nil, err
+	}
+	plain := len(questions)
+	for _, w := range e.asking() {
+		for at, chunk := range chunks(f.unasked(w), e.batch()) {
+			c, ok := f.leads(e, w, chunk)
+			if !ok {
+				continue
+			}
+			if at += plain; at < len(questions) {
+				questions[at] = either(questions[at], c)
+			} else {
+				questions = append(questions, c)
+			}
+		}
+	}
+	var asked []condition
+	for _, c := range questions {
+		if f.s.inTenant(&c, e, f.tenant) || e.Link == nil {
+			asked = append(asked, c)
+		}
+	}
+	return asked, nil
+}
+
+// asking are the ways that ask for values.
+func (e *entity) asking() (ways []*way) {
+	for i := range e.ways {
+		ways = append(ways, &e.ways[i])
+	}
+	if e.Link != nil {
+		ways = append(ways, &e.linked)
+	}
+	return ways
 }
 
 // unasked are the values for which a way has not asked yet.
@@ -310,19 +290,13 @@ func (e *entity) batch() int {
 	return max(1, min(batch, 30_000/(6*n)))
 }
 
-func ids(values []given) []string {
-	texts := make([]string, len(values))
-	for i, v := range values {
-		texts[i] = v.text
-	}
-	return texts
-}
-
 // leads is the condition that an edge leads to one of the values. One tenant's
 // database holds no persons and no identities of another.
 func (f *finding) leads(e *entity, w *way, values []given) (c condition, ok bool) {
 	s := f.s
 	switch {
+	case w == &e.linked:
+		s.among(&c, s.at("l", e.Link.Table, e.Link.Person), ids(values))
 	case w.Table == "" && e.Tenant == "" && s.cfg.Map.Tenant != f.tenant:
 		return c, false
 	case w.Identity != "":
@@ -330,13 +304,14 @@ func (f *finding) leads(e *entity, w *way, values []given) (c condition, ok bool
 	case w.Table == "":
 		s.among(&c, w.fields[0], ids(values))
 	case len(w.fields) == 1:
-		s.points(&c, w.fields[0], w.targets[0], first(values))
+		s.points(&c, w.fields[0], w.targets[0], first(values, w.to))
 	default:
 		var any []condition
 		for _, v := range values {
 			var each condition
+			parts := v.parts(w.to)
 			for i := range w.fields {
-				s.points(&each, w.fields[i], w.targets[i], v.parts[i:i+1])
+				s.points(&each, w.fields[i], w.targets[i], parts[i:i+1])
 			}
 			any = append(any, each)
 		}
@@ -351,14 +326,6 @@ func (s *Store) when(c *condition, e *entity, w *way) {
 	for _, when := range w.When {
 		s.is(c, s.at("t0", e.Name, when.Column), when.Is)
 	}
-}
-
-func first(values []given) []keyPart {
-	parts := make([]keyPart, len(values))
-	for i, v := range values {
-		parts[i] = v.parts[0]
-	}
-	return parts
 }
 
 // searched are the rows that the application has found in sealed columns.
@@ -402,24 +369,28 @@ func (f *finding) own(ctx context.Context, l *located) (fresh bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for _, scope := range whose {
-		one := *l
+	for i, scope := range whose {
+		one := l
+		if i+1 < len(whose) {
+			read := *l
+			one = &read
+		}
 		one.scope = scope
-		id := fmt.Sprint(scope, " ", l.id())
+		id := owned{scope, l.id()}
 		if f.seen[id] != nil {
 			continue
 		}
-		if err := f.s.judge(ctx, &one, f.seekers[scope].Scope, f.prepared); err != nil {
+		if err := f.s.judge(ctx, one, f.seekers[scope].Scope, f.prepared); err != nil {
 			return false, dbError("find", l.e.Name, err)
 		}
-		if err := f.keptWith(&one); err != nil {
+		if err := f.keptWith(one); err != nil {
 			return false, err
 		}
-		f.seen[id], f.found, fresh = &one, append(f.found, &one), true
+		f.seen[id], f.found, fresh = one, append(f.found, one), true
 		if one.others {
 			continue // what hangs on the record is about the others, too
 		}
-		if err := f.gives(&one, scope, false); err != nil {
+		if err := f.gives(one, scope, false); err != nil {
 			return false, err
 		}
 	}
@@ -429,8 +400,8 @@ func (f *finding) own(ctx context.Context, l *located) (fresh bool, err error) {
 // whose are the seekers to whom a row leads. What the database took for equal
 // and bytes do not is compared without regard to case.
 func (f *finding) whose(l *located) (scopes []int, err error) {
-	if l.asked > 0 {
-		return []int{l.asked - 1}, nil
+	if l.asked {
+		return []int{l.scope}, nil
 	}
 	if len(f.seekers) == 1 {
 		return []int{0}, nil
@@ -463,13 +434,10 @@ func (f *finding) over(l *located, w *way) (scopes []int, err error) {
 	if p == nil || w.sealed {
 		return nil, nil
 	}
-	for _, when := range w.When {
-		parts, ok, err := l.tuple(f.s, []string{when.Column})
-		if err != nil || !ok || parts[0].text != when.Is {
-			return nil, err
-		}
+	if there, err := l.when(w); err != nil || !there {
+		return nil, err
 	}
-	parts, ok, err := l.tuple(f.s, w.Columns)
+	parts, ok, err := l.tuple(w.Columns)
 	if err != nil || !ok {
 		return nil, err
 	}

@@ -163,7 +163,7 @@ func (s *Store) newIdentities(ctx context.Context, k seeker, found []*located, s
 // identity of the kind, in this row or, as far as it is the same in all, in
 // another: it leads to nobody. An obligation that is over may have done it.
 func (s *Store) isErased(tenant string, l *located, c datamap.Column, text string) bool {
-	if l.e.does(c, datamap.Redact) && text == strings.ReplaceAll(redacted(c), datamap.RowMark, rowCode(tenant, l.e.Name, c.Where(), l.row.Key)) {
+	if l.e.does(c, datamap.Redact) && text == strings.ReplaceAll(redacted(c), datamap.RowMark, rowCode(tenant, l.e.Name, c.Where(), l.name())) {
 		return true
 	}
 	for _, e := range s.entities {
@@ -198,7 +198,7 @@ func (s *Store) identity(ctx context.Context, scope datastore.Scope, l *located,
 	if err != nil {
 		return "", err
 	}
-	opened, err := s.cfg.Open(ctx, scope.Tenant, scope.Person, l.e.Name, c.Name, l.row.Key, sealed)
+	opened, err := s.cfg.Open(ctx, scope.Tenant, scope.Person, l.e.Name, c.Name, l.name(), sealed)
 	if err != nil {
 		return "", err
 	}
@@ -209,7 +209,7 @@ func (s *Store) identity(ctx context.Context, scope datastore.Scope, l *located,
 // among those found; "" where there is none. Rows of nobody do not count, nor do
 // those that the identity itself leads to.
 func (s *Store) elsewhere(ctx context.Context, scope datastore.Scope, kind, text string, found []*located) (table string, err error) {
-	own := map[string]bool{}
+	own := map[rowID]bool{}
 	for _, l := range found {
 		own[l.id()] = true
 	}
@@ -224,7 +224,7 @@ func (s *Store) elsewhere(ctx context.Context, scope datastore.Scope, kind, text
 				return "", err
 			}
 			for _, key := range keys {
-				if !own[e.Name+"\x00"+key] {
+				if !own[rowID{e.Name, key}] {
 					return e.Name, nil
 				}
 			}
@@ -255,7 +255,7 @@ func (s *Store) holders(ctx context.Context, scope datastore.Scope, e *entity, c
 	}
 	rows, err := s.ask(ctx, s.db, &bare, where)
 	for _, l := range rows {
-		keys = append(keys, l.row.Key)
+		keys = append(keys, l.name())
 	}
 	return keys, err
 }

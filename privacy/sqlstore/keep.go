@@ -106,7 +106,7 @@ func (s *Store) othersThere(ctx context.Context, tx *sql.Tx, before map[string]i
 	if err != nil {
 		return err
 	}
-	gone := map[string]bool{}
+	gone := map[rowID]bool{}
 	for _, l := range found {
 		if !l.stays() && !gone[l.id()] {
 			gone[l.id()] = true
@@ -128,7 +128,7 @@ func (s *Store) stillThere(ctx context.Context, tx *sql.Tx, seekers []seeker, fo
 		e      *entity
 		tenant string
 	}
-	stay, seen := map[place][]*located{}, map[string]bool{}
+	stay, seen := map[place][]*located{}, map[rowID]bool{}
 	for _, l := range found {
 		if !l.stays() { // also of a joint record whose persons went one by one
 			seen[l.id()] = true
@@ -164,7 +164,7 @@ func (s *Store) Missing(ctx context.Context, scope datastore.Scope, rows []datas
 	}
 	var missing []datastore.Row
 	for _, row := range rows {
-		if there[row.Table+"\x00"+row.Key] == nil {
+		if there[rowID{row.Table, row.Key}] == nil {
 			missing = append(missing, row)
 		}
 	}
@@ -172,8 +172,8 @@ func (s *Store) Missing(ctx context.Context, scope datastore.Scope, rows []datas
 }
 
 // byKey reads the rows of those keys that are there, with one statement a table.
-func (s *Store) byKey(ctx context.Context, scope datastore.Scope, rows []datastore.Row) (map[string]*located, error) {
-	there, keys := map[string]*located{}, map[string][]string{}
+func (s *Store) byKey(ctx context.Context, scope datastore.Scope, rows []datastore.Row) (map[rowID]*located, error) {
+	there, keys := map[rowID]*located{}, map[string][]string{}
 	for _, row := range rows {
 		keys[row.Table] = append(keys[row.Table], row.Key)
 	}
@@ -213,16 +213,17 @@ func (s *Store) absent(ctx context.Context, rows []datastore.Row, scopes []datas
 	return s.goneOf(rows, there), nil
 }
 
-func (s *Store) goneOf(rows []datastore.Row, there map[string]*located) (gone []*located) {
+func (s *Store) goneOf(rows []datastore.Row, there map[rowID]*located) (gone []*located) {
 	for _, row := range rows {
 		for _, e := range s.entities {
-			if e.Name == row.Table && there[row.Table+"\x00"+row.Key] == nil {
+			if e.Name == row.Table && there[rowID{row.Table, row.Key}] == nil {
 				texts := splitKey(row.Key, len(e.Key))
-				key := make([]keyPart, len(texts))
+				key := make([]any, len(texts))
 				for i, text := range texts {
-					key[i] = keyPart{s.at("", e.Name, e.Key[i]).stored(text), text}
+					key[i] = s.at("", e.Name, e.Key[i]).stored(text)
 				}
-				gone = append(gone, &located{e: e, row: row, key: key})
+				read, _ := pack(key) // of types that it knows
+				gone = append(gone, &located{e: e, read: read, fate: &e.goes})
 			}
 		}
 	}

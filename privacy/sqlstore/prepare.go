@@ -16,11 +16,18 @@ type prepared struct {
 	calls    bool // outside of a transaction: what is missing is asked for
 	texts    map[string]string
 	scrubbed map[string]bool
-	joint    map[string]Redaction
+	joint    map[jointID]Redaction
+}
+
+// A jointID names a record of several persons, and whom of them an erasure takes
+// out of it.
+type jointID struct {
+	person string
+	row    rowID
 }
 
 func (s *Store) preparing() *prepared {
-	return &prepared{cfg: &s.cfg, calls: true, texts: map[string]string{}, scrubbed: map[string]bool{}, joint: map[string]Redaction{}}
+	return &prepared{cfg: &s.cfg, calls: true, texts: map[string]string{}, scrubbed: map[string]bool{}, joint: map[jointID]Redaction{}}
 }
 
 func changed(table string) error {
@@ -29,7 +36,7 @@ func changed(table string) error {
 
 // made is the code, or the scrubbed text, that stands for a text.
 func (p *prepared) made(ctx context.Context, m maker, text string) (string, error) {
-	id := strings.Join([]string{string(m.action), m.scope.Tenant, m.scope.Person, m.l.e.Name, m.c.Where(), m.l.row.Key, text}, "\x00")
+	id := strings.Join([]string{string(m.action), m.scope.Tenant, m.scope.Person, m.l.e.Name, m.c.Where(), m.l.name(), text}, "\x00")
 	if made, ok := p.texts[id]; ok {
 		return made, nil
 	}
@@ -49,7 +56,7 @@ func (p *prepared) made(ctx context.Context, m maker, text string) (string, erro
 
 func (p *prepared) ask(ctx context.Context, m maker, text string) (string, error) {
 	if m.action == datamap.Scrub {
-		return p.cfg.Scrub(ctx, ScrubText{m.scope.Tenant, m.scope.Person, m.l.e.Name, m.c.Where(), m.l.row.Key, text})
+		return p.cfg.Scrub(ctx, ScrubText{m.scope.Tenant, m.scope.Person, m.l.e.Name, m.c.Where(), m.l.name(), text})
 	}
 	mac, err := p.cfg.Pseudonym(ctx, m.scope.Tenant, []byte(text))
 	if err != nil {
@@ -62,7 +69,7 @@ func (p *prepared) ask(ctx context.Context, m maker, text string) (string, error
 }
 
 func (m maker) scrubbed(text string) string {
-	return strings.Join([]string{m.scope.Tenant, m.l.e.Name, m.c.Where(), m.l.row.Key, text}, "\x00")
+	return strings.Join([]string{m.scope.Tenant, m.l.e.Name, m.c.Where(), m.l.name(), text}, "\x00")
 }
 
 func (p *prepared) isScrubbed(m maker, text string) bool { return p.scrubbed[m.scrubbed(text)] }
@@ -85,11 +92,12 @@ func (s *Store) prepare(ctx context.Context, scopes []datastore.Scope) ([]seeker
 			if !l.others || !l.covers(scope) {
 				continue
 			}
-			r, err := s.cfg.Redact(ctx, JointRow{scope.Tenant, scope.Person, l.row.Table, l.row.Key, l.owner})
+			owner, _ := l.owner() // readRow has read it
+			r, err := s.cfg.Redact(ctx, JointRow{scope.Tenant, scope.Person, l.e.Name, l.name(), owner})
 			if err != nil {
-				return nil, nil, dbError("redact", l.row.Table, err)
+				return nil, nil, dbError("redact", l.e.Name, err)
 			}
-			p.joint[scope.Person+"\x00"+l.id()] = r
+			p.joint[jointID{scope.Person, l.id()}] = r
 		}
 	}
 	p.calls = false

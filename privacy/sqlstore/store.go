@@ -316,22 +316,22 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 	if err != nil {
 		return 0, err
 	}
-	left, judged := map[string]bool{}, map[string]bool{}
+	left, judged := map[rowID]bool{}, map[rowID]bool{}
 	for _, l := range fresh {
 		judged[l.id()] = true
-		if l.covers(scope) && !l.row.Clean {
+		if l.covers(scope) && !l.clean {
 			left[l.id()] = true
 		}
 	}
 	for _, row := range found {
-		l := there[row.Table+"\x00"+row.Key]
+		l := there[rowID{row.Table, row.Key}]
 		if l == nil || row.Others || judged[l.id()] {
 			continue
 		}
 		if err := s.judge(ctx, l, scope, p); err != nil {
 			return 0, dbError("left", row.Table, err)
 		}
-		left[l.id()] = !l.row.Clean
+		left[l.id()] = !l.clean
 	}
 	n := 0
 	for _, is := range left {

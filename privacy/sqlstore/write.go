@@ -17,7 +17,7 @@ func (e *erasure) change(ctx context.Context, rows []*located) error {
 	sets := map[string][]set{}
 	var order []string
 	for _, l := range rows {
-		if l.others && l.cut == nil || l.actions == nil && l.cut == nil {
+		if l.others && l.cut == nil || !l.fate.stays && l.cut == nil {
 			continue
 		}
 		scope := e.seekers[l.scope].Scope
@@ -30,7 +30,7 @@ func (e *erasure) change(ctx context.Context, rows []*located) error {
 				return err
 			}
 		}
-		group := fmt.Sprintf("%s\x00%s\x00%#v", l.row.Table, scope.Tenant, own)
+		group := fmt.Sprintf("%s\x00%s\x00%#v", l.e.Name, scope.Tenant, own)
 		if alike[group] == nil {
 			order = append(order, group)
 			sets[group] = own
@@ -87,14 +87,14 @@ func (s *Store) these(rows []*located, tenant string) (c condition) {
 	if len(e.Key) == 1 {
 		keys := make([]keyPart, len(rows))
 		for i, l := range rows {
-			keys[i] = l.key[0]
+			keys[i] = l.part(0)
 		}
 		s.key(&c, s.at("", e.Name, e.Key[0]), keys...)
 	} else {
 		each := make([]condition, len(rows))
 		for i, l := range rows {
 			for j, name := range e.Key {
-				s.key(&each[i], s.at("", e.Name, name), l.key[j])
+				s.key(&each[i], s.at("", e.Name, name), l.part(j))
 			}
 		}
 		c = either(each...)
@@ -154,7 +154,7 @@ func (s *Store) exec(ctx context.Context, tx *sql.Tx, query string, args ...any)
 
 // levels are rows in the order in which they go, where rows of a table name others
 // of it: MariaDB checks each row of a statement at once.
-func levels(s *Store, e *entity, rows []*located) (all [][]*located) {
+func levels(e *entity, rows []*located) (all [][]*located) {
 	i := slices.IndexFunc(e.ways, func(w way) bool { return w.Table == e.Name })
 	if i < 0 || len(rows) < 2 {
 		return slices.Collect(slices.Chunk(rows, max(len(rows), 1)))
@@ -163,13 +163,13 @@ func levels(s *Store, e *entity, rows []*located) (all [][]*located) {
 	for len(rows) > 0 {
 		named := map[string]bool{} // by a row that is there still
 		for _, l := range rows {
-			if parts, ok, err := l.tuple(s, to.Columns); ok && err == nil {
+			if parts, ok, err := l.tuple(to.Columns); ok && err == nil {
 				named[textsOf(parts)] = true
 			}
 		}
 		var now, later []*located
 		for _, l := range rows {
-			if parts, ok, err := l.tuple(s, to.Target(e.Table)); ok && err == nil && named[textsOf(parts)] {
+			if parts, ok, err := l.tuple(to.Target(e.Table)); ok && err == nil && named[textsOf(parts)] {
 				later = append(later, l)
 			} else {
 				now = append(now, l)
@@ -205,8 +205,9 @@ func (e *erasure) deleteLinks(ctx context.Context, t *entity, rows []*located) e
 	s, j := e.s, t.Link
 	keys, owners := make([]keyPart, len(rows)), []string{}
 	for i, l := range rows {
-		if keys[i] = l.key[0]; strings.HasPrefix(l.owner, "r:") && len(l.owner) > 2 {
-			owners = append(owners, l.owner)
+		owner, _ := l.owner() // readRow has read it
+		if keys[i] = l.part(0); strings.HasPrefix(owner, "r:") && len(owner) > 2 {
+			owners = append(owners, owner)
 		}
 	}
 	var links condition

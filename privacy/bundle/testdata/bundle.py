@@ -3,7 +3,7 @@ against their schema, CSV against NDJSON, and the page for anything that runs.
 
 usage: bundle.py BUNDLE
 """
-import csv, hashlib, html.parser, io, json, sys, zipfile
+import csv, hashlib, html.parser, io, json, sys, unicodedata, zipfile
 
 bundle = zipfile.ZipFile(sys.argv[1])
 assert bundle.testzip() is None
@@ -52,10 +52,13 @@ for table in manifest["tables"]:
         rows_seen += 1
         assert len(line) == len(columns)
         for name, cell in zip(columns, line):
-            if cell[:1] and cell[0] in "=@\t\r\n\uff1d\uff0b\uff0d\uff20":
+            bare = cell
+            while bare and unicodedata.category(bare[0]) in ("Zs", "Cf"):
+                bare = bare[1:]
+            if bare[:1] and bare[0] in "=@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u207c\u207a\u207b\u2212":
                 raise AssertionError("a formula: " + cell[:20])
-            if cell[:1] in ("+", "-"):
-                assert set(cell[1:]) <= set("0123456789 ().eE+-") and any(c.isdigit() for c in cell), cell[:20]
+            if bare[:1] in ("+", "-"):
+                assert set(bare[1:]) <= set("0123456789 ().eE+-") and any(c.isdigit() for c in bare), cell[:20]
             value = row.get(name)
             if name in row.get("_withheld", {}):
                 assert cell == "[withheld: %s]" % row["_withheld"][name]
