@@ -169,7 +169,9 @@ func (s *Store) pageAfter(ctx context.Context, n naming, tenant string, after an
 			return err
 		}
 		id, err := n.person.spelled(stored)
-		p.ids, rows = append(p.ids, id), rows+alike
+		if rows += alike; !slices.Contains(p.ids[max(0, len(p.ids)-2):], id) { // two at one position: see alike
+			p.ids = append(p.ids, id)
+		}
 		return err
 	}, s.db.Bind(k.page(n.from, where, s.pageRows)), where.args...)
 	if err != nil || rows < s.pageRows {
@@ -220,7 +222,7 @@ type walk struct {
 	mark     string // a placeholder for a position
 	id       string // the text of the id at the position p; empty: one position may have several
 	bytes    string // the text of the id of a row
-	direct   bool   // SQLite takes the index for DISTINCT, too
+	each     bool   // rows are read one by one: SQLite would build an index to tell them apart
 }
 
 func (f field) walk() walk {
@@ -230,7 +232,7 @@ func (f field) walk() walk {
 	case f.on == sqldb.SQLite:
 		// Numbers come before texts, and those before blobs, so that only a value
 		// of its own type continues the list.
-		return walk{position: f.name + " COLLATE BINARY", mark: "?", bytes: f.text(), direct: true}
+		return walk{position: f.name + " COLLATE BINARY", mark: "?", bytes: f.text(), each: true}
 	case f.kind == other:
 		return walk{position: f.bytes(), mark: f.byteMark(), id: "p"}
 	case f.loose:
@@ -241,8 +243,8 @@ func (f field) walk() walk {
 
 // page is the statement for one page: positions, ids, and how many rows have each.
 func (k walk) page(from string, where condition, rows int) string {
-	if k.direct {
-		return fmt.Sprintf("SELECT DISTINCT %s, %s, 1 FROM %s WHERE %s ORDER BY 1 LIMIT %d", k.position, k.bytes, from, where, rows)
+	if k.each {
+		return fmt.Sprintf("SELECT %s, %s, 1 FROM %s WHERE %s ORDER BY 1 LIMIT %d", k.position, k.bytes, from, where, rows)
 	}
 	read, group, id, order := k.position+" AS p", "p", k.id, "1"
 	if id == "" {
