@@ -207,8 +207,12 @@ func (f *fuse) blow() error {
 	return nil
 }
 
+func dsn(path string) string {
+	return "file:" + path + "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)"
+}
+
 func openDB(t testing.TB, path string) *sql.DB {
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_pragma=secure_delete(1)&_pragma=foreign_keys(1)")
+	db, err := sql.Open("sqlite", dsn(path))
 	require.NoError(t, err)
 	db.SetMaxOpenConns(1) // nothing may need a second connection
 	t.Cleanup(func() { _ = db.Close() })

@@ -35,6 +35,7 @@ type office struct {
 	db     *sql.DB
 	ledger *erasurelog.Log
 	desk   *privacy.Desk
+	step   func() // before and after what a store of keys does
 }
 
 func officeKey() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(seqKey(7)) }
@@ -43,6 +44,8 @@ func (o *office) keyFile(person string) string { return filepath.Join(o.dir, "ke
 
 // eraseKey removes a key file, durably enough for a process that is killed.
 func (o *office) eraseKey(_ context.Context, _, person string) error {
+	o.step()
+	defer o.step()
 	if err := os.Remove(o.keyFile(person)); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -81,7 +84,12 @@ func (s speaking) Remaining(ctx context.Context, scope datastore.Scope, found []
 
 func openOffice(t *testing.T, dir string) *office {
 	t.Helper()
-	o := &office{t: t, dir: dir, db: openDB(t, filepath.Join(dir, "crm.db"))}
+	return officeOver(t, dir, openDB(t, filepath.Join(dir, "crm.db")), func() {})
+}
+
+func officeOver(t *testing.T, dir string, db *sql.DB, step func()) *office {
+	t.Helper()
+	o := &office{t: t, dir: dir, db: db, step: step}
 	require.NoError(t, privacy.Install(t.Context(), o.db))
 	var err error
 	digests := digestsOf(root{1, seqKey(0)})

@@ -47,7 +47,7 @@ func newDirectory(tb testing.TB, persons, erased int) *directory {
 			n := min(atOnce, to-from)
 			args := make([]any, 0, 3*n)
 			for i := range n {
-				args = append(args, fmt.Sprintf("person-%07d", from+i), "a@a.example", longAgo)
+				args = append(args, d.person(from+i), "a@a.example", longAgo)
 			}
 			exec(`INSERT INTO contacts (person, email, created) VALUES `+strings.TrimSuffix(strings.Repeat("(?, ?, ?), ", n), ", "), args...)
 		}
@@ -55,7 +55,7 @@ func newDirectory(tb testing.TB, persons, erased int) *directory {
 	add(erased, persons)
 	d.create = func() { add(0, erased) }
 	for i := range erased {
-		d.gone = append(d.gone, fmt.Sprintf("person-%07d", i))
+		d.gone = append(d.gone, d.person(i))
 	}
 	for _, person := range d.gone {
 		_, err := ledger.Append(tb.Context(), nil, func(*erasurelog.State) (*erasurelog.Entry, error) {
@@ -77,6 +77,8 @@ func newDirectory(tb testing.TB, persons, erased int) *directory {
 	require.NoError(tb, err)
 	return d
 }
+
+func (d *directory) person(i int) string { return fmt.Sprintf("person-%07d", i) }
 
 // BenchmarkReplay erases 200 among 100,000 persons again, on SQLite.
 func BenchmarkReplay(b *testing.B) {

@@ -13,7 +13,7 @@ import (
 const aboutReplay = "replay"
 
 // scopesAtOnce bounds how many persons a store is asked about in one call.
-const scopesAtOnce = 100
+const scopesAtOnce = 200
 
 // search finds out who of the ledger is in the stores, and with what.
 func (r *replay) search(ctx context.Context) error {

@@ -184,11 +184,10 @@ func (r *replay) look(ctx context.Context, person datastore.Person) (*target, er
 		return t, nil
 	}
 	r.known[person] = nil
-	keys, err := r.d.cfg.Ledger.Keys(ctx, erasurelog.KindPerson, person.Tenant, []byte(person.ID))
+	told, err := r.d.cfg.Ledger.Told(ctx, r.ledger, person.Tenant, person.ID)
 	if err != nil {
 		return nil, err
 	}
-	told := r.ledger.Person(keys...)
 	if len(told.Erasures) == 0 {
 		return nil, nil //nolint:nilnil // nobody
 	}

@@ -14,7 +14,10 @@ type peoplePage struct {
 	unread  int // rows of which nobody can say whose they are
 }
 
-const peopleAtOnce = 1000
+const (
+	peopleAtOnce = 1000
+	pagesAhead   = 16 // that a store may have listed while the ledger is asked
+)
 
 // peopleOf is ask for a list of persons: it ends when ctx does, whether the store
 // heeds that or not.
@@ -26,7 +29,7 @@ func peopleOf(ctx context.Context, store datastore.People) iter.Seq2[peoplePage,
 	return func(yield func(peoplePage, error) bool) {
 		ctx, stop := context.WithCancel(ctx)
 		defer stop()
-		items := make(chan item)
+		items := make(chan item, pagesAhead)
 		send := func(i item) bool {
 			select {
 			case items <- i:

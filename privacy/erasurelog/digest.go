@@ -118,8 +118,10 @@ func foreignLabel(label string) error {
 }
 
 // digestInput is what a ledger digest is taken over.
-func digestInput(kind, tenant string, id []byte) []byte {
-	return frame.Join([]byte("crmguard/ledger/v1"), []byte(kind), []byte(tenant), id)
+func digestInput[T ~string | ~[]byte](kind, tenant string, id T) []byte {
+	const format = "crmguard/ledger/v1"
+	input := make([]byte, 0, frame.Size(format)+frame.Size(kind)+frame.Size(tenant)+frame.Size(id))
+	return frame.Append(frame.Append(frame.Append(frame.Append(input, format), kind), tenant), id)
 }
 
 func key(root uint32, digest string) string { return rootText(root) + "/" + digest }

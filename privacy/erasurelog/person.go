@@ -1,6 +1,8 @@
 package erasurelog
 
 import (
+	"context"
+	"crypto/sha256"
 	"iter"
 	"slices"
 	"strings"
@@ -22,6 +24,40 @@ type Person struct {
 // Person looks a person up by the keys of all its ids, each under every root
 // ([Log.Keys]). Its cost is that of what it finds.
 func (s *State) Person(keys ...string) Person {
+	parsed := make([]personKey, 0, len(keys))
+	for _, k := range keys {
+		id, text, _ := strings.Cut(k, "/")
+		root, err := parseRoot(id)
+		digest, ok := digestKey(text)
+		if err == nil && ok {
+			parsed = append(parsed, personKey{root, digest})
+		}
+	}
+	return s.person(parsed...)
+}
+
+// Told is what a state of the ledger says of the person of one id: [State.Person]
+// for a replay, which asks about everyone.
+func (l *Log) Told(ctx context.Context, s *State, tenant, person string) (Person, error) {
+	roots, digests, err := l.digests.all(ctx, labelDigest, digestInput(KindPerson, tenant, person))
+	if err != nil {
+		return Person{}, err
+	}
+	var room [2]personKey // mostly there is one root
+	keys := room[:0]
+	for i, root := range roots {
+		keys = append(keys, personKey{root, [sha256.Size]byte(digests[i])})
+	}
+	return s.person(keys...), nil
+}
+
+// personKey is a digest and the root that it is under.
+type personKey struct {
+	root   uint32
+	digest [sha256.Size]byte
+}
+
+func (s *State) person(keys ...personKey) Person {
 	var p Person
 	for _, i := range s.about(keys) {
 		e := s.index.entry(i)
@@ -37,21 +73,18 @@ func (s *State) Person(keys ...string) Person {
 }
 
 // about returns the records of intents and holds of a person, in order.
-func (s *State) about(keys []string) []int {
+func (s *State) about(keys []personKey) []int {
 	s.index.mu.RLock()
 	defer s.index.mu.RUnlock()
 	var found []int
 	for _, k := range keys {
-		id, text, _ := strings.Cut(k, "/")
-		digest, ok := digestKey(text)
-		number := s.index.digestOf[digest]
-		if !ok || number == 0 {
+		number := s.index.digestOf[k.digest]
+		if number == 0 {
 			continue
 		}
-		root, err := parseRoot(id)
-		for at := s.index.digests[number-1].last; at > 0 && err == nil; at = s.index.posts[at-1].before {
+		for at := s.index.digests[number-1].last; at > 0; at = s.index.posts[at-1].before {
 			i := int(s.index.posts[at-1].record) - 1
-			if i < s.n() && s.records[i].root == root {
+			if i < s.n() && s.records[i].root == k.root {
 				found = append(found, i)
 			}
 		}

@@ -28,6 +28,7 @@ type column struct {
 	kind      kind
 	cast      string // PostgreSQL: the type to compare text with, as it is written in this search path; MariaDB: a character set that lacks some characters
 	collation string
+	loose     bool   // texts that differ in bytes may be equal
 	written   string // PostgreSQL: the type as a statement writes it
 	day       bool   // a date without a time of day
 	instant   bool   // MariaDB's TIMESTAMP, which is written in the time zone of the session
@@ -168,8 +169,8 @@ func postgresRelation(ctx context.Context, db *sqldb.DB, table string) (r relati
 	// The base type of a domain counts, three deep.
 	err = sqldb.Each(ctx, db, func(rows *sql.Rows) error {
 		var kind, name, base, written, full, collation string
-		var hides, temporary bool
-		if err := rows.Scan(&r.id, &r.schema, &temporary, &kind, &hides, &name, &base, &written, &full, &collation); err != nil {
+		var hides, temporary, loose bool
+		if err := rows.Scan(&r.id, &r.schema, &temporary, &kind, &hides, &name, &base, &written, &full, &collation, &loose); err != nil {
 			return err
 		}
 		switch {
@@ -181,10 +182,11 @@ func postgresRelation(ctx context.Context, db *sqldb.DB, table string) (r relati
 			r.refused = "row level security hides rows from this role, which would stay: use a role that bypasses it"
 		}
 		c := postgresColumn(base, written, collation)
-		c.written = full
+		c.written, c.loose = full, loose
 		r.columns[name] = c
 		return nil
-	}, `SELECT c.oid::text, n.nspname::text, c.relpersistence = 't', c.relkind::text, row_security_active(c.oid), a.attname::text, b.typname::text, format_type(b.oid, NULL), format_type(a.atttypid, a.atttypmod), a.attcollation::text
+	}, `SELECT c.oid::text, n.nspname::text, c.relpersistence = 't', c.relkind::text, row_security_active(c.oid), a.attname::text, b.typname::text, format_type(b.oid, NULL), format_type(a.atttypid, a.atttypmod), a.attcollation::text,
+			b.typname = 'citext' OR COALESCE(NOT k.collisdeterministic, false)
 		FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -192,6 +194,7 @@ func postgresRelation(ctx context.Context, db *sqldb.DB, table string) (r relati
 		LEFT JOIN pg_catalog.pg_type e ON e.oid = d.typbasetype
 		LEFT JOIN pg_catalog.pg_type f ON f.oid = e.typbasetype
 		JOIN pg_catalog.pg_type b ON b.oid = COALESCE(f.oid, e.oid, d.oid)
+		LEFT JOIN pg_catalog.pg_collation k ON k.oid = a.attcollation
 		WHERE c.oid = to_regclass($1)`, quoted)
 	return r, err
 }
@@ -244,12 +247,14 @@ func mysqlRelation(ctx context.Context, db *sqldb.DB, table string) (r relation,
 }
 
 func mysqlColumn(dataType, charset, collation string) column {
+	// One of bytes that pads with blanks takes 'a' and 'a ' for one.
+	loose := !strings.HasSuffix(collation, "_nopad_bin") && collation != "utf8mb4_0900_bin"
 	if charset == "utf8mb4" {
 		charset = ""
 	}
 	switch dataType {
 	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set":
-		return column{kind: textual, cast: charset, collation: collation}
+		return column{kind: textual, cast: charset, collation: collation, loose: loose}
 	case "tinyint", "smallint", "mediumint", "int", "bigint":
 		return column{kind: integral}
 	case "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob":

@@ -99,6 +99,7 @@ type Store struct {
 	shared    []string            // tables from which a cascade may delete another person's rows
 	asks      bool                // the application is asked before an erasure
 	knows     bool                // identities lead to rows
+	pageRows  int                 // how many rows one statement about persons looks at
 }
 
 var (
@@ -171,7 +172,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	if err := tables.Schema().Check(ctx, db); err != nil {
 		return nil, fmt.Errorf("sqlstore: %w", err)
 	}
-	s := &Store{cfg: cfg, db: db}
+	s := &Store{cfg: cfg, db: db, pageRows: pageRows}
 	if err := s.checkHanded(); err != nil {
 		return nil, err
 	}
