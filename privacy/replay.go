@@ -59,7 +59,7 @@ func (d *Desk) Replay(ctx context.Context) (Replayed, error) {
 	if err != nil {
 		return Replayed{}, err
 	}
-	if err := d.advance(ctx, r.report.Numbers); err != nil {
+	if err := d.advance(ctx, r.ledger, r.report.Numbers); err != nil {
 		return r.report, err
 	}
 	if err := r.search(ctx); err != nil {

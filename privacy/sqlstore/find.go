@@ -463,11 +463,8 @@ func (f *finding) over(l *located, w *way) (scopes []int, err error) {
 	if p == nil || w.sealed {
 		return nil, nil
 	}
-	for _, when := range w.When {
-		parts, ok, err := l.tuple(f.s, []string{when.Column})
-		if err != nil || !ok || parts[0].text != when.Is {
-			return nil, err
-		}
+	if there, err := l.when(f.s, w); err != nil || !there {
+		return nil, err
 	}
 	parts, ok, err := l.tuple(f.s, w.Columns)
 	if err != nil || !ok {

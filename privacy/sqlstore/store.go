@@ -305,7 +305,8 @@ func (s *Store) FindAll(ctx context.Context, scopes []datastore.Scope) ([]datast
 
 // Remaining counts rows that still hold what should be gone: by the keys found
 // before, by a fresh search, also of rows that name one that is gone, and key
-// owners not yet destroyed.
+// owners not yet destroyed. A row that was found before and is somebody else's now
+// is not left.
 func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []datastore.Row) (int, error) {
 	seekers, err := s.resolve(ctx, []datastore.Scope{scope})
 	if err != nil {
@@ -330,6 +331,12 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 	for _, row := range found {
 		l := there[row.Table+"\x00"+row.Key]
 		if l == nil || row.Others || judged[l.id()] {
+			continue
+		}
+		if others, err := l.leadsOn(s); err != nil || others {
+			if err != nil {
+				return 0, dbError("left", row.Table, err)
+			}
 			continue
 		}
 		if err := s.judge(ctx, l, scope, p); err != nil {
