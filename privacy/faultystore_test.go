@@ -201,8 +201,8 @@ func (s faultyStore) People(ctx context.Context) iter.Seq2[datastore.Person, err
 // faultyDatabase is the database under a fault.
 type faultyDatabase struct {
 	*sqlstore.Store
-	f    *fault
-	s    *system
+	f     *fault
+	s     *system
 	other string // somebody else
 }
 
