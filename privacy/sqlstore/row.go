@@ -39,25 +39,6 @@ func (l *located) stays() bool {
 	return l.actions != nil || l.others
 }
 
-// leadsOn reports whether the row names a person, or a row of one: where no search
-// finds it any more, that is somebody else.
-func (l *located) leadsOn(s *Store) (bool, error) {
-	for i := range l.e.ways {
-		w := &l.e.ways[i]
-		there, err := l.when(s, w)
-		if err == nil && there && w.Identity == "" {
-			_, there, err = l.tuple(s, w.Columns)
-			if there {
-				return true, err
-			}
-		}
-		if err != nil {
-			return false, err
-		}
-	}
-	return false, nil
-}
-
 // when reports whether the conditions of an edge are true of the row.
 func (l *located) when(s *Store, w *way) (bool, error) {
 	for _, when := range w.When {

@@ -333,16 +333,14 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 		if l == nil || row.Others || judged[l.id()] {
 			continue
 		}
-		if others, err := l.leadsOn(s); err != nil || others {
-			if err != nil {
-				return 0, dbError("left", row.Table, err)
-			}
-			continue
+		others, err := s.leadsOn(l, there, map[*located]bool{})
+		if err == nil && !others {
+			err = s.judge(ctx, l, scope, p)
 		}
-		if err := s.judge(ctx, l, scope, p); err != nil {
+		if err != nil {
 			return 0, dbError("left", row.Table, err)
 		}
-		left[l.id()] = !l.row.Clean
+		left[l.id()] = !others && !l.row.Clean
 	}
 	n := 0
 	for _, is := range left {
