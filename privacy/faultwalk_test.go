@@ -182,6 +182,7 @@ type operation struct {
 	reads   bool                          // it changes nothing of anybody
 	gates   bool                          // the gate stays shut until all is done
 	trusts  string                        // a method whose lies nobody can find
+	tells   bool                          // of each method that fails somebody is told
 	honest  bool                          // nobody lies: what it calls is tried for itself
 	stores  map[string][]string           // the methods that it calls
 }
@@ -210,7 +211,7 @@ func operations() []operation {
 	every, erases := []string{"mailer", "index", "person keys"}, []string{"Find", "Erase", "Remaining"}
 	return []operation{
 		{
-			name: "plan", reads: true, prepare: func(*faultWalk) {},
+			name: "plan", reads: true, tells: true, prepare: func(*faultWalk) {},
 			do: func(ctx context.Context, w *faultWalk) error {
 				p, err := w.desk.PlanErasure(ctx, privacy.Request{Tenant: "main", Person: w.ann, Reason: "gdpr-17", By: "user/1"})
 				if err == nil {
@@ -244,7 +245,7 @@ func operations() []operation {
 			stores: stores(every, erases[1:], "Erase", "EraseIn", "Flush", "Missing", "Remaining", "Tops"),
 		},
 		{
-			name: "export", reads: true, prepare: (*faultWalk).planned,
+			name: "export", reads: true, tells: true, prepare: (*faultWalk).planned,
 			do: func(ctx context.Context, w *faultWalk) error {
 				_, err := w.desk.Export(ctx, "main", w.ann, identity(w.t).Recipient().String(), io.Discard)
 				return err
@@ -253,7 +254,7 @@ func operations() []operation {
 			stores: stores(every[:1], []string{"Export"}, "Aliases", "Export", "Identities"),
 		},
 		{
-			name: "replay", gates: true, trusts: "Identities", prepare: (*faultWalk).comesBack,
+			name: "replay", gates: true, tells: true, trusts: "Identities", prepare: (*faultWalk).comesBack,
 			do: func(ctx context.Context, w *faultWalk) error {
 				_, err := w.desk.Replay(ctx)
 				if err == nil && !w.gone("ann", w.ann) {
@@ -265,7 +266,7 @@ func operations() []operation {
 			stores: stores(every, erases, "Advance", "Aliases", "EraseIn", "FindAll", "Flush", "Identities", "People", "Tops", "Undecided"),
 		},
 		{
-			name: "replay plan", reads: true, gates: true, prepare: (*faultWalk).comesBack,
+			name: "replay plan", reads: true, gates: true, tells: true, prepare: (*faultWalk).comesBack,
 			do: func(ctx context.Context, w *faultWalk) error {
 				_, err := w.desk.ReplayPlan(ctx)
 				return err
@@ -314,27 +315,31 @@ func TestEveryFaultOfEveryStore(t *testing.T) {
 		for store, methods := range op.stores {
 			t.Run(op.name+"/"+store, func(t *testing.T) {
 				t.Parallel() // each has everything of its own
-				met := map[string]bool{}
+				met, told := map[string]bool{}, map[string]bool{}
 				kinds := []string{fails, hangs, lost, late, nothing, undone, unerased, others, twice, foreign, half}
 				if op.honest {
 					kinds = kinds[:2]
 				}
 				for _, kind := range kinds {
 					for n := 1; ; n++ {
-						method := op.under(t, ready, store, kind, n)
+						method, err := op.under(t, ready, store, kind, n)
 						if method == "" {
 							break
 						}
 						met[method] = true
+						told[method] = told[method] || kind == fails && err != nil
 					}
 				}
 				require.Subset(t, slices.Collect(maps.Keys(met)), methods)
+				for method, is := range told {
+					require.True(t, is || !op.tells, "%s fails, and nothing is said", method)
+				}
 			})
 		}
 	}
 }
 
-func (op operation) under(t *testing.T, ready *faultWalk, store, kind string, n int) (befallen string) {
+func (op operation) under(t *testing.T, ready *faultWalk, store, kind string, n int) (befallen string, err error) {
 	t.Helper()
 	w := ready.copied(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -352,7 +357,6 @@ func (op operation) under(t *testing.T, ready *faultWalk, store, kind string, n 
 	at := fmt.Sprintf("%s: %s, call %d", store, kind, n)
 	answer := make(chan error, 1)
 	go func() { answer <- op.do(ctx, w) }()
-	var err error
 	select {
 	case err = <-answer:
 	case <-time.After(20 * time.Second):
@@ -370,13 +374,16 @@ func (op operation) under(t *testing.T, ready *faultWalk, store, kind string, n 
 	}
 	w.cfg = w.honest
 	w.reopen() // another process
+	if op.name == "replay" && err == nil {
+		require.NoError(t, w.desk.Ready(t.Context()), at)
+	}
 	op.finish(w, at)
 	require.NoError(t, w.desk.Ready(t.Context()), at)
 	require.True(t, w.gone("ann", w.ann), "%s: left in %v", at, w.has("ann", w.ann))
 	require.Equal(t, everywhere, w.has("bob", w.bob), at)
 	require.Equal(t, 1, countOf(ops(t, w.system), "done")-w.extra(), at)
 	require.Zero(t, w.notes(""), at)
-	return befallen
+	return befallen, err
 }
 
 // extra counts what else is done: dan's.

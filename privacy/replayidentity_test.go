@@ -20,14 +20,19 @@ type mailer struct {
 	holds map[string]bool
 	down  bool
 	deaf  bool // it erases what it finds, and nothing by its keys
+	blind bool // it knows nothing but keys
+	mute  bool // its search fails
 }
 
 func (m *mailer) Name() string { return "mailer" }
 
 func (m *mailer) Find(_ context.Context, scope datastore.Scope) ([]datastore.Row, error) {
+	if m.mute {
+		return nil, errors.New("down")
+	}
 	var rows []datastore.Row
 	for _, address := range scope.Identities["email"] {
-		if m.holds[address] {
+		if m.holds[address] && !m.blind {
 			rows = append(rows, datastore.Row{Table: "subscribers", Key: address, Class: datastore.Deleted, Created: time.UnixMicro(longAgo)})
 		}
 	}
