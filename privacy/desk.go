@@ -47,7 +47,7 @@ var (
 // out, because drivers quote values. Unwrap gives the cause.
 type StoreError struct {
 	Store string
-	Op    string // find, export, rehearse, tops, erase, remaining, missing, flush, people
+	Op    string // aliases, find, export, rehearse, tops, erase, remaining, missing, flush, people
 	Err   error
 }
 
@@ -166,13 +166,15 @@ func refusedID(err error) error {
 // persons returns the person and everyone merged into it.
 func (d *Desk) persons(ctx context.Context, tenant, person string) ([]string, error) {
 	persons, aliases := []string{person}, []string(nil)
-	for _, ask := range []func(context.Context, string, string) ([]string, error){d.cfg.Aliases, d.merged()} {
-		if ask == nil {
+	for _, merged := range []func(context.Context, string, string) ([]string, error){d.cfg.Aliases, d.merged()} {
+		if merged == nil {
 			continue
 		}
-		more, err := ask(ctx, tenant, person)
+		more, err := ask(ctx, d, d.database.Name(), "aliases", about(tenant, person), func(ctx context.Context) ([]string, error) {
+			return merged(ctx, tenant, person)
+		})
 		if err != nil {
-			return nil, mute("asking for aliases", err)
+			return nil, err
 		}
 		aliases = append(aliases, more...)
 	}

@@ -36,6 +36,9 @@ func (x *execution) eraseDatabase(ctx context.Context) error {
 			after, err = x.last(ctx, tx, stored(found, name), tops)
 			return err
 		})
+		if err == nil && after.ledger == nil {
+			err = errUncalled
+		}
 		return after, err
 	})
 	var refused *refusal
@@ -60,6 +63,10 @@ func (x *execution) eraseDatabase(ctx context.Context) error {
 	}
 	return nil
 }
+
+// errUncalled is of a database that says it has erased, and in whose transaction
+// the desk did not write.
+var errUncalled = errors.New("privacy: the store did not end its transaction with what it was given")
 
 // prepare finds by what the other stores find the person. Once the database has
 // erased, only notes say it. An erasure that stands in the ledger goes on for
@@ -291,7 +298,7 @@ func (x *execution) eraseOthers(ctx context.Context) error {
 		return err
 	}
 	for _, store := range x.d.cfg.Stores {
-		if err := x.d.eraseIn(ctx, store, x.scope(), x.plan.persons(), rowsOf(rows, store)); err != nil {
+		if err := x.d.eraseIn(ctx, store, x.scope(), x.plan.persons(), x.seen(rowsOf(rows, store), store)); err != nil {
 			x.failed[store.Name()] = err
 		}
 		if ctx.Err() != nil {

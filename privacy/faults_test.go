@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,96 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
-	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
-
-// faulty is a store that once fails or lies, at its n-th call; what it does then
-// says which of the two. lists is what it really holds, by person.
-type faulty struct {
-	holds map[string]bool
-	at    int
-	lie   bool
-	calls int
-	hit   bool
-}
-
-func (f *faulty) turn() (fails, lies bool) {
-	f.calls++
-	if f.calls != f.at {
-		return false, false
-	}
-	f.hit = true
-	return !f.lie, f.lie
-}
-
-func (f *faulty) Name() string { return "faulty" }
-
-func (f *faulty) Find(_ context.Context, scope datastore.Scope) ([]datastore.Row, error) {
-	if fails, lies := f.turn(); fails {
-		return nil, errBlown
-	} else if lies || !f.holds[scope.Person] {
-		return nil, nil
-	}
-	return []datastore.Row{{Table: "faulty", Key: scope.Person, Class: datastore.Deleted}}, nil
-}
-
-func (f *faulty) Erase(_ context.Context, scope datastore.Scope, _ []datastore.Row) error {
-	fails, lies := f.turn()
-	if fails {
-		return errBlown
-	}
-	if !lies {
-		delete(f.holds, scope.Person)
-	}
-	return nil
-}
-
-func (f *faulty) Remaining(_ context.Context, scope datastore.Scope, _ []datastore.Row) (int, error) {
-	fails, lies := f.turn()
-	if fails {
-		return 0, errBlown
-	}
-	if f.holds[scope.Person] != lies {
-		return 1, nil
-	}
-	return 0, nil
-}
-
-func (f *faulty) Export(context.Context, datastore.Scope) iter.Seq2[datastore.Record, error] {
-	return func(func(datastore.Record, error) bool) {}
-}
-
-// Another store fails, and lies, at each of its calls once: nothing is certified
-// that it holds, and the next execution gets through.
-func TestAStoreThatFailsOrLiesAtEveryCall(t *testing.T) {
-	for _, lie := range []bool{false, true} {
-		for n := 1; ; n++ {
-			s, f := quick(t), &faulty{holds: map[string]bool{}}
-			ann, bob := s.contact("ann@a.example"), s.contact("bob@b.example")
-			f.holds[ann], f.holds[bob] = true, true
-			s.cfg.Stores = append(s.cfg.Stores, f)
-			s.reopen()
-			p := s.approved(ann)
-			f.calls, f.at, f.lie = 0, n, lie
-			for tries := 0; ; tries++ {
-				o, err := s.desk.Execute(t.Context(), p.ID)
-				if err == nil && o.State == privacy.Done {
-					require.False(t, f.holds[ann], "certified: lie %t, call %d", lie, n)
-					break
-				}
-				require.Less(t, tries, 3, "lie %t, call %d: %+v %v", lie, n, o, err)
-			}
-			require.True(t, f.holds[bob])
-			require.NoError(t, s.desk.Ready(t.Context()))
-			require.Equal(t, 1, countOf(ops(t, s), "done"))
-			if !f.hit {
-				require.Greater(t, n, 3)
-				break
-			}
-		}
-	}
-}
 
 // broken is a medium of a ledger that fails at its n-th change, before or after
 // that is done.

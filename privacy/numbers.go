@@ -58,8 +58,8 @@ func (d *Desk) highest(ctx context.Context, s *erasurelog.State) (map[string]int
 	return known, nil
 }
 
-// advance moves the counters past what is known.
-func (d *Desk) advance(ctx context.Context, behind map[string]int64) error {
+// advance moves the counters past what is known, and looks whether they are.
+func (d *Desk) advance(ctx context.Context, s *erasurelog.State, behind map[string]int64) error {
 	if len(behind) == 0 {
 		return nil
 	}
@@ -71,5 +71,9 @@ func (d *Desk) advance(ctx context.Context, behind map[string]int64) error {
 			}
 		}
 	}
-	return nil
+	behind, err := d.numbersBehind(ctx, s)
+	if err == nil && len(behind) > 0 {
+		err = ErrNumbers
+	}
+	return err
 }

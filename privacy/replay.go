@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
@@ -59,7 +61,7 @@ func (d *Desk) Replay(ctx context.Context) (Replayed, error) {
 	if err != nil {
 		return Replayed{}, err
 	}
-	if err := d.advance(ctx, r.report.Numbers); err != nil {
+	if err := d.advance(ctx, r.ledger, r.report.Numbers); err != nil {
 		return r.report, err
 	}
 	if err := r.search(ctx); err != nil {
@@ -82,13 +84,15 @@ func (d *Desk) Replay(ctx context.Context) (Replayed, error) {
 }
 
 // ReplayPlan is what Replay would do now: it changes nothing. Erased and Plans
-// are zero.
+// are zero. A store that does not answer is an error, and of what the others have
+// found nothing is missing.
 func (d *Desk) ReplayPlan(ctx context.Context) (Replayed, error) {
 	r, err := d.readForReplay(ctx)
 	if err != nil {
 		return Replayed{}, err
 	}
-	return r.report, r.search(ctx)
+	err = r.search(ctx)
+	return r.report, errors.Join(append(slices.Collect(maps.Values(r.failed)), err)...)
 }
 
 // replay carries one Replay from step to step.

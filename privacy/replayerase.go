@@ -102,9 +102,17 @@ func (r *replay) remaining(ctx context.Context, store datastore.Store, targets [
 			return err
 		}
 		for i, t := range targets {
-			scope := r.scope(t)
-			if slices.ContainsFunc(found[i], func(row datastore.Row) bool { return !row.Clean && scope.Covers(row) }) {
-				return &StoreError{store.Name(), "remaining", ErrReplayLeft}
+			for _, row := range found[i] {
+				if row.Clean || slices.Contains(t.undated, row) {
+					continue
+				}
+				older, err := r.older(ctx, t, row) // what the first search concealed, too
+				if err == nil && older != no {
+					err = &StoreError{store.Name(), "remaining", ErrReplayLeft}
+				}
+				if err != nil {
+					return err
+				}
 			}
 		}
 		return nil

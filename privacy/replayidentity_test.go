@@ -19,14 +19,20 @@ import (
 type mailer struct {
 	holds map[string]bool
 	down  bool
+	deaf  bool // it erases what it finds, and nothing by its keys
+	blind bool // it knows nothing but keys
+	mute  bool // its search fails
 }
 
 func (m *mailer) Name() string { return "mailer" }
 
 func (m *mailer) Find(_ context.Context, scope datastore.Scope) ([]datastore.Row, error) {
+	if m.mute {
+		return nil, errors.New("down")
+	}
 	var rows []datastore.Row
 	for _, address := range scope.Identities["email"] {
-		if m.holds[address] {
+		if m.holds[address] && !m.blind {
 			rows = append(rows, datastore.Row{Table: "subscribers", Key: address, Class: datastore.Deleted, Created: time.UnixMicro(longAgo)})
 		}
 	}
@@ -42,6 +48,9 @@ func (m *mailer) Erase(ctx context.Context, scope datastore.Scope, found []datas
 		return errors.New("down")
 	}
 	rows, err := m.Find(ctx, scope)
+	if m.deaf {
+		found = nil
+	}
 	for _, row := range slices.Concat(rows, found) {
 		delete(m.holds, row.Key)
 	}

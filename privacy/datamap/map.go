@@ -13,7 +13,7 @@ const (
 	Redact       Action = "redact"       // the value becomes Column.To, or [RedactedText]
 	Generalise   Action = "generalise"   // the value becomes as coarse as Column.To says
 	Pseudonymise Action = "pseudonymise" // the value becomes a keyed code, the same for equal values of a tenant
-	Scrub        Action = "scrub"        // free text goes through the application's redactor
+	Scrub        Action = "scrub"        // free text of the person's own row goes through the application's redactor
 	Shred        Action = "shred"        // the bytes stay; the person's key is destroyed by another store, without which nothing opens
 	Retain       Action = "retain"       // the column stays: under the table's Keep, or (a column that leads to the person) as a bare random id
 )
@@ -124,7 +124,7 @@ type Keep struct {
 // Column describes one column, or one member of a JSON column.
 type Column struct {
 	Name     string // the SQL name
-	Path     string // of a JSON column: the member that this is about, as an RFC 6901 pointer ("/address/street"); several entries may share Name
+	Path     string // of a JSON column: the member that this is about, as an RFC 6901 pointer ("/address/street"), in which the step [Every] is each item ("/phones/*/number"); several entries may share Name
 	Category string // kind of personal data, such as "contact.email"; empty means not personal
 	Purpose  string // what it is used for, of [Purposes]
 	Basis    string // legal basis, of [Bases]

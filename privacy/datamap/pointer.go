@@ -6,6 +6,10 @@ import (
 	"unicode/utf8"
 )
 
+// Every is a step of [Column.Path]: each item of an array, or each member of an
+// object, whatever its name.
+const Every = "*"
+
 // member checks an entry about a member of a JSON column.
 func (v *validation) member(c Column) {
 	t := v.t
@@ -33,7 +37,7 @@ func (v *validation) member(c Column) {
 func wrongPointer(path string) string {
 	switch {
 	case !strings.HasPrefix(path, "/"):
-		return "write a slash before each step, as in /address/street"
+		return "write a slash before each step, as in /address/street or /phones/*/number"
 	case !utf8.ValidString(path) || strings.ContainsRune(path, 0):
 		return "it is no text"
 	}
@@ -55,7 +59,16 @@ func wrongPointer(path string) string {
 	return ""
 }
 
-// within reports whether the member at path is the one at outer or lies in it.
+// within reports whether a member at path may be one at outer or lie in it.
 func within(path, outer string) bool {
-	return path == outer || strings.HasPrefix(path, outer+"/")
+	steps, outside := strings.Split(path, "/"), strings.Split(outer, "/")
+	if len(outside) > len(steps) {
+		return false
+	}
+	for i, step := range outside {
+		if step != steps[i] && step != Every && steps[i] != Every {
+			return false
+		}
+	}
+	return true
 }

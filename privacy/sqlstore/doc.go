@@ -47,7 +47,9 @@
 //
 // # Not promised
 //
-// It does not search free text but where the map says Scrub, does not know replicas, server logs or
+// It does not search free text but where the map says Scrub, and there in the
+// person's own rows: what texts in rows of others say of the person stays. It does
+// not know replicas, server logs or
 // backups, and erases only what the map declares: run liveschema.Check in a test
 // of the application, so that a new column cannot be forgotten.
 //

@@ -116,7 +116,7 @@ func edit(document json.RawMessage, path []string, f func(json.RawMessage) (json
 	}
 	changed := false
 	for i, item := range items {
-		if names[i] != path[0] {
+		if names[i] != path[0] && path[0] != datamap.Every {
 			continue
 		}
 		made, err := edit(item, path[1:], f)

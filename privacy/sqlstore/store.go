@@ -302,7 +302,8 @@ func (s *Store) FindAll(ctx context.Context, scopes []datastore.Scope) ([]datast
 
 // Remaining counts rows that still hold what should be gone: by the keys found
 // before, by a fresh search, also of rows that name one that is gone, and key
-// owners not yet destroyed.
+// owners not yet destroyed. A row that was found before and is somebody else's now
+// is not left.
 func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []datastore.Row) (int, error) {
 	seekers, err := s.resolve(ctx, []datastore.Scope{scope})
 	if err != nil {
@@ -329,10 +330,14 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 		if l == nil || row.Others || judged[l.id()] {
 			continue
 		}
-		if err := s.judge(ctx, l, scope, p); err != nil {
+		others, err := leadsOn(l, there, map[*located]bool{})
+		if err == nil && !others {
+			err = s.judge(ctx, l, scope, p)
+		}
+		if err != nil {
 			return 0, dbError("left", row.Table, err)
 		}
-		left[l.id()] = !l.clean
+		left[l.id()] = !others && !l.clean
 	}
 	n := 0
 	for _, is := range left {
