@@ -332,6 +332,9 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 		if l == nil || row.Others || judged[l.id()] {
 			continue
 		}
+		if row.Class == datastore.Kept && l.e.Keep == nil {
+			continue // by what it hangs on, which the search for its own person has looked at
+		}
 		if err := s.judge(ctx, l, scope, p); err != nil {
 			return 0, dbError("left", row.Table, err)
 		}
