@@ -125,6 +125,7 @@ func (j *job) execute(plan string) (o privacy.Outcome) {
 // gate.
 func (j *job) restore(s *wholedb.State) {
 	j.db.Restore(j.t, s)
+	j.plan = ""
 	if j.yes("files, too") {
 		for _, n := range j.erased {
 			j.files[j.id(n)] = true

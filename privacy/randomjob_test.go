@@ -97,10 +97,10 @@ func (j *job) moment(alone bool) error {
 	if n == j.copyAt && len(j.copies) < 4 {
 		j.copies = append(j.copies, j.db.Backup(j.t))
 	}
-	if alone && n == j.two && j.plan != "" {
+	if alone && n == j.two {
 		j.armed = false
-		_, err := j.open().Execute(j.t.Context(), j.plan)
-		if j.armed = true; err != nil && !errors.Is(err, privacy.ErrBehind) {
+		err := j.second()
+		if j.armed = true; err != nil {
 			return err
 		}
 	}
@@ -111,6 +111,19 @@ func (j *job) moment(alone bool) error {
 	return nil
 }
 
+// second is another process that does the same meanwhile.
+func (j *job) second() error {
+	if j.plan == "" {
+		_, err := j.open().Replay(j.t.Context())
+		return err
+	}
+	_, err := j.open().Execute(j.t.Context(), j.plan)
+	if errors.Is(err, privacy.ErrBehind) {
+		return nil // the first one has not committed
+	}
+	return err
+}
+
 // interrupted calls f, and reports whether the process has ended in it: another
 // one is there then.
 func (j *job) interrupted(f func() error) bool {
@@ -118,7 +131,7 @@ func (j *job) interrupted(f func() error) bool {
 	if err == nil {
 		return false
 	}
-	require.True(j.rt, j.failed, "%v", err)
+	require.True(j.rt, j.failed, "%v: %v", err, errors.Unwrap(err))
 	j.failed, j.desk = false, j.open()
 	return true
 }

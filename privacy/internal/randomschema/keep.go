@@ -85,7 +85,7 @@ func (f dateForm) precision() time.Duration {
 	if f.layout == time.DateOnly {
 		return 24 * time.Hour
 	}
-	return time.Microsecond
+	return time.Minute // longer than keys are cached
 }
 
 // dated is the date as an application hands it to the database.
