@@ -251,32 +251,6 @@ func (s *Store) points(c *condition, f, target field, values []keyPart) {
 	}
 }
 
-// known asks that a column holds one of the identities: e-mail addresses without
-// regard to case, for so they are delivered, whatever the database takes for a
-// letter; others exactly. Accents and blanks count in both.
-func (s *Store) known(c *condition, f field, kind string, values []string) {
-	if kind != datamap.Email || f.kind == binary {
-		s.among(c, f, values)
-		return
-	}
-	lower := field{column: column{kind: textual, cast: "text"}, name: "LOWER(" + f.shown() + ")", on: f.on}
-	var any []any
-	for _, v := range values {
-		any = append(any, strings.ToLower(v), asciiLower(v))
-	}
-	c.add(lower.bytes()+" IN ("+marks(lower.byteMark(), len(any))+")", any...)
-}
-
-// asciiLower is what databases make of a text that know no other letters.
-func asciiLower(text string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, text)
-}
-
 // shown is the value as text that is read, changed and written again.
 func (f field) shown() string {
 	switch {

@@ -49,12 +49,12 @@ func TestAnExportHasWhatAnErasureTakesOfAnySchema(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		randomschema.Walk(t, d, 8, func(rt *rapid.T, c *randomschema.Case, db wholedb.DB) {
 			require.NoError(rt, privacy.Install(t.Context(), db.SQL))
-			s, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db.SQL, Map: c.Map, Redact: func(_ context.Context, r sqlstore.JointRow) (sqlstore.Redaction, error) {
-				return sqlstore.Redaction{Apply: func(ctx context.Context, tx datastore.Tx) error { return c.Redact(ctx, tx, r.Table, r.Key) }}, nil
-			}})
-			require.NoError(rt, err)
-			p := c.People[rapid.IntRange(0, len(c.People)-1).Draw(rt, "erased")]
-			symmetric(t, rt, db, c.Map, s, []datastore.Scope{{Tenant: fmt.Sprint(p.Tenant), Person: p.ID, Now: randomschema.Now()}})
+			s := openRandom(t, rt, c, db)
+			var scopes []datastore.Scope
+			for _, n := range c.Group(rapid.IntRange(0, len(c.People)-1).Draw(rt, "erased")) {
+				scopes = append(scopes, datastore.Scope{Tenant: fmt.Sprint(c.People[n].Tenant), Person: c.People[n].ID, Now: randomschema.Now()})
+			}
+			symmetric(t, rt, db, c.Map, s, scopes)
 		})
 	})
 }

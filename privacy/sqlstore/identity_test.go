@@ -57,6 +57,22 @@ func TestIdentitiesLeadToRows(t *testing.T) {
 	})
 }
 
+// An address is found in any case of its letters, also of those that the database
+// knows no cases of: SQLite, and PostgreSQL under C.
+func TestAnAddressInOtherLetters(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		exec(t, db, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email TEXT); CREATE TABLE signups (id INTEGER PRIMARY KEY, mail TEXT, second TEXT)`)
+		exec(t, db, `INSERT INTO contacts VALUES ('c1', 'p1', 'zoé.Σ@x'), ('c2', 'p2', 'ŽOFIE@x')`)
+		exec(t, db, `INSERT INTO signups VALUES (1, 'ZOÉ.Σ@X', NULL), (2, 'Zoé.ς@x', NULL), (3, 'zoe.σ@x', NULL), (4, 'žofie@x', NULL), (5, 'zofie@x', NULL)`)
+		s := storeOf(t, db, contacts, byMail("signups", false))
+		require.Equal(t, []string{"contacts c1", "signups 1", "signups 2"}, found(t, s, "p1"))
+		require.Equal(t, []string{"contacts c2", "signups 4"}, found(t, s, "p2"))
+		all, err := s.FindAll(t.Context(), []datastore.Scope{scopeOf("p1"), scopeOf("p2")})
+		require.NoError(t, err)
+		require.Len(t, all, 5)
+	})
+}
+
 // An identity that another person has, too, is refused, or leads nowhere.
 func TestASharedIdentity(t *testing.T) {
 	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {

@@ -2,6 +2,7 @@ package sqlstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -23,30 +24,42 @@ func TestErasuresOnRandomSchemas(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		require.NoError(t, privacy.Install(t.Context(), d.Open(t)))
 		randomschema.Walk(t, d, 12, func(rt *rapid.T, c *randomschema.Case, db wholedb.DB) {
-			s, err := sqlstore.Open(t.Context(), sqlstore.Config{
-				DB: db.SQL, Map: c.Map, Redact: func(_ context.Context, r sqlstore.JointRow) (sqlstore.Redaction, error) {
-					return sqlstore.Redaction{Apply: func(ctx context.Context, tx datastore.Tx) error {
-						return c.Redact(ctx, tx, r.Table, r.Key)
-					}}, nil
-				},
-			})
-			require.NoError(rt, err)
-			who := rapid.IntRange(0, len(c.People)-1).Draw(rt, "erased")
-			scope := datastore.Scope{Tenant: fmt.Sprint(c.People[who].Tenant), Person: c.People[who].ID, Now: randomschema.Now()}
-			others := c.Others(t, db, who)
-			found, err := s.Find(t.Context(), scope)
-			require.NoError(rt, err)
+			s := openRandom(t, rt, c, db)
+			group := c.Group(rapid.IntRange(0, len(c.People)-1).Draw(rt, "erased"))
+			scopes := make([]datastore.Scope, len(group))
+			for i, n := range group {
+				scopes[i] = datastore.Scope{Tenant: fmt.Sprint(c.People[n].Tenant), Person: c.People[n].ID, Now: randomschema.Now()}
+			}
+			others := c.Others(t, db, group...)
+			found, err := s.FindAll(t.Context(), scopes)
+			require.NoError(rt, err, "%v", errors.Unwrap(err))
 			require.NotEmpty(rt, found)
-			require.NoError(rt, s.Rehearse(t.Context(), []datastore.Scope{scope}))
+			require.NoError(rt, s.Rehearse(t.Context(), scopes))
 
-			require.NoError(rt, s.Erase(t.Context(), scope, nil))
+			require.NoError(rt, s.EraseIn(t.Context(), scopes, func(context.Context, datastore.Tx, []datastore.Row) error { return nil }))
 			require.NoError(rt, s.Flush(t.Context()))
-			require.Empty(rt, db.Search(t, c.Needles(who)), "left")
-			require.Empty(rt, wholedb.Lost(db.Search(t, c.Kept(who)), c.Kept(who)), "lost")
-			require.Equal(rt, others, c.Others(t, db, who))
-			left, err := s.Remaining(t.Context(), scope, found)
-			require.NoError(rt, err)
-			require.Zero(rt, left)
+			require.Empty(rt, db.Search(t, c.Needles(group...)), "left")
+			require.Empty(rt, wholedb.Lost(db.Search(t, c.Kept(group...)), c.Kept(group...)), "lost")
+			require.Equal(rt, others, c.Others(t, db, group...))
+			for _, scope := range scopes {
+				left, err := s.Remaining(t.Context(), scope, found)
+				require.NoError(rt, err)
+				require.Zero(rt, left)
+			}
 		})
 	})
+}
+
+// openRandom is a store over a random schema.
+func openRandom(t *testing.T, rt require.TestingT, c *randomschema.Case, db wholedb.DB) *sqlstore.Store {
+	t.Helper()
+	s, err := sqlstore.Open(t.Context(), sqlstore.Config{
+		DB: db.SQL, Map: c.Map, Pseudonym: c.Pseudonym,
+		Scrub: func(_ context.Context, text sqlstore.ScrubText) (string, error) { return c.Scrub(text.Text), nil },
+		Redact: func(_ context.Context, r sqlstore.JointRow) (sqlstore.Redaction, error) {
+			return sqlstore.Redaction{Apply: func(ctx context.Context, tx datastore.Tx) error { return c.Redact(ctx, tx, r.Table, r.Key) }}, nil
+		},
+	})
+	require.NoError(rt, err)
+	return s
 }

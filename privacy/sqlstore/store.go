@@ -330,6 +330,9 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 		if l == nil || row.Others || judged[l.id()] {
 			continue
 		}
+		if row.Class == datastore.Kept && l.e.Keep == nil {
+			continue // by what it hangs on, which the search for its own person has looked at
+		}
 		others, err := leadsOn(l, there, map[*located]bool{})
 		if err == nil && !others {
 			err = s.judge(ctx, l, scope, p)

@@ -97,6 +97,11 @@ func TestRowsThatBelongToOthers(t *testing.T) {
 		left, err := s.Remaining(t.Context(), scope, rows)
 		require.NoError(t, err)
 		require.Zero(t, left)
+		merged := scopeOf("p0")
+		merged.Now = scope.Now
+		left, err = s.Remaining(t.Context(), merged, rows)
+		require.NoError(t, err)
+		require.Zero(t, left, "the rows of whom somebody was merged into are asked for with them")
 		for table, want := range map[string][]string{"items": {"1", "3"}, "deals": {"2"}, "parts": {"3"}, "comments": {"2"}} {
 			require.Equal(t, want, texts(t, db, `SELECT id FROM `+table+` ORDER BY id`), table)
 		}

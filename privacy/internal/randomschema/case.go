@@ -22,9 +22,14 @@ type Case struct {
 	Map    *datamap.Map
 	People []Person
 
-	tables   []*table
-	rows     [][]*row // by table
-	expected wholedb.Expectation
+	Keys Keys // outside of the database
+
+	tables     []*table
+	rows       [][]*row // by table
+	into       []int    // by person, whom they were merged into
+	oneAddress []bool   // by person, who has that one's
+	twins      bool
+	expected   wholedb.Expectation
 }
 
 // A Person is one of a case.
@@ -40,12 +45,18 @@ func Draw(t *rapid.T, on testdb.Name, opts Options) *Case {
 	for range d.upTo(1, 7, "tables") {
 		d.further()
 	}
-	c := &Case{Name: on, tables: d.tables, Map: &datamap.Map{}}
-	for n := range d.upTo(3, 6, "persons") {
+	c := &Case{Name: on, tables: d.tables, twins: d.twins, Map: &datamap.Map{}}
+	c.Keys.gone = map[string]bool{}
+	for n := range d.upTo(3, 8, "persons") {
 		c.People = append(c.People, Person{Tenant: int64(n%2 + 1)})
 	}
 	for _, table := range d.tables {
 		c.Map.Tables = append(c.Map.Tables, table.mapped)
+		if table.ownLink() {
+			c.Map.Tables = append(c.Map.Tables, datamap.Table{
+				Name: table.mapped.Link.Table, Key: []string{"record", "who"}, Columns: []datamap.Column{{Name: "tenant"}, {Name: "role"}},
+			})
+		}
 	}
 	c.fill(d)
 	for n := range c.People {
@@ -54,23 +65,42 @@ func Draw(t *rapid.T, on testdb.Name, opts Options) *Case {
 	return c
 }
 
-// Needles are the texts of a person that have to be gone after their erasure.
-func (c *Case) Needles(person int) []wholedb.Needle { return c.expected.Gone(person) }
+// Needles are the texts of the persons that have to be gone after their erasure.
+func (c *Case) Needles(persons ...int) []wholedb.Needle { return c.expected.Gone(persons...) }
 
 // Kept are the texts that have to stay where they are: see [wholedb.Lost].
-func (c *Case) Kept(person int) []wholedb.Needle { return c.expected.Kept(person) }
+func (c *Case) Kept(persons ...int) []wholedb.Needle { return c.expected.Kept(persons...) }
 
-// Others are the rows that an erasure of the person leaves as they are.
-func (c *Case) Others(tb testing.TB, d wholedb.DB, person int) []string {
+// Others are the rows that an erasure of the persons leaves as they are.
+func (c *Case) Others(tb testing.TB, d wholedb.DB, persons ...int) []string {
 	tb.Helper()
-	return c.expected.Others(tb, d, person)
+	return c.expected.Others(tb, d, persons...)
+}
+
+// Untouched is how many rows Others has to find.
+func (c *Case) Untouched(persons ...int) int { return c.expected.Untouched(persons...) }
+
+// Named are the tables whose rows name their person by themselves, each with its
+// link table: one that is put back alone is found by that.
+func (c *Case) Named() (all [][]string) {
+	for _, t := range c.tables {
+		switch t.way {
+		case personal, byPerson:
+			all = append(all, []string{t.name})
+		case link:
+			all = append(all, []string{t.name, t.mapped.Link.Table})
+		default:
+		}
+	}
+	return all
 }
 
 // DDL are the statements that make the tables.
 func (c *Case) DDL() []string {
 	var out []string
 	if c.postgres() {
-		out = append(out, "CREATE SCHEMA IF NOT EXISTS other")
+		out = append(out, "CREATE SCHEMA IF NOT EXISTS other", "CREATE EXTENSION IF NOT EXISTS citext",
+			"DO $$ BEGIN CREATE TYPE random_grade AS ENUM ('a', 'b', 'c'); EXCEPTION WHEN duplicate_object THEN NULL; END $$")
 	}
 	for _, t := range c.tables {
 		var lines []string
@@ -85,8 +115,12 @@ func (c *Case) DDL() []string {
 			out = append(out, fmt.Sprintf("CREATE INDEX t%d_by%d ON %s (%s)", t.n, i, t.name, list(columns)))
 		}
 		if t.way == link {
-			out = append(out, fmt.Sprintf("CREATE TABLE %s (record %s NOT NULL REFERENCES %s (id) ON DELETE CASCADE, who %s NOT NULL, PRIMARY KEY (record, who))",
-				t.mapped.Link.Table, typeName(c.Name, t.key[0].kind.referring()), t.name, typeName(c.Name, c.tables[0].person().kind.referring())))
+			more := ""
+			if t.ownLink() {
+				more = "tenant " + typeName(c.Name, number) + " NOT NULL, role " + typeName(c.Name, name) + " NOT NULL, "
+			}
+			out = append(out, fmt.Sprintf("CREATE TABLE %s (record %s NOT NULL REFERENCES %s (id) ON DELETE CASCADE, who %s NOT NULL, %sPRIMARY KEY (record, who))",
+				t.mapped.Link.Table, typeName(c.Name, t.key[0].kind.referring()), t.name, typeName(c.Name, c.tables[0].person().kind.referring()), more))
 			out = append(out, fmt.Sprintf("CREATE INDEX t%d_by_who ON %s (who)", t.n, t.mapped.Link.Table))
 		}
 	}
@@ -133,7 +167,11 @@ func (c *Case) create(ctx context.Context, db *sql.DB) error {
 					break
 				}
 				columns := []column{{name: "record"}, {name: "who"}}
-				if err := c.insert(ctx, tx, t.mapped.Link.Table, columns, map[string]any{"record": r.values["id"], "who": c.person(n)}); err != nil {
+				if t.ownLink() {
+					columns = append(columns, column{name: "tenant"}, column{name: "role"})
+				}
+				values := map[string]any{"record": r.values["id"], "who": c.person(n), "tenant": r.tenant, "role": "buyer"}
+				if err := c.insert(ctx, tx, t.mapped.Link.Table, columns, values); err != nil {
 					return err
 				}
 			}
@@ -180,6 +218,9 @@ func (c *Case) Drop(ctx context.Context, db *sql.DB) error {
 	return errors.Join(append(all, db.Close())...)
 }
 
+// ownLink says that the table's links have columns of their own.
+func (t *table) ownLink() bool { return t.way == link && t.mapped.Link.Tenant != "" }
+
 func (c *Case) postgres() bool { return c.Name == testdb.PostgresC || c.Name == testdb.PostgresICU }
 
 func list(names []string) string { return strings.Join(names, ", ") }
@@ -202,7 +243,7 @@ func (c *Case) Redact(ctx context.Context, tx Execer, record, key string) error 
 			}
 			value := any(nil)
 			if col.notNull {
-				value = map[kind]any{name: "gone-" + key + "@erased.invalid", long: "[redacted]", day: "1900-01-01", money: "0", object: "{}", binary: []byte{}}[col.kind]
+				value = map[kind]any{name: "gone-" + key + "@erased.invalid", long: "[redacted]", day: "1900-01-01", stamp: "1900-01-01 00:00:00", money: "0", object: "{}", binary: []byte{}}[col.kind]
 			}
 			marks := [2]string{"?", "?"}
 			if c.postgres() {

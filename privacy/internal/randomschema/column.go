@@ -4,8 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/crmguard/crmguard/internal/testdb"
 	"github.com/crmguard/crmguard/privacy/datamap"
@@ -25,20 +23,30 @@ const (
 	object kind = "json"
 	binary kind = "bytes"
 	moment kind = "time"
+	stamp  kind = "timestamp" // without a zone
+	sealed kind = "sealed"    // bytes that only the application opens
+	folded kind = "folded"    // a text that the database compares without regard to case
+	grade  kind = "grade"     // one of a, b and c
 )
+
+// grades are the values of a grade.
+var grades = []string{"a", "b", "c"}
 
 var typeNames = map[testdb.Name]map[kind]string{
 	testdb.SQLite: {
 		serial: "INTEGER PRIMARY KEY AUTOINCREMENT", number: "INTEGER", id: "TEXT", name: "VARCHAR(190)", long: "TEXT",
 		day: "DATE", money: "NUMERIC(14,2)", object: "TEXT", binary: "BLOB", moment: "INTEGER",
+		stamp: "DATETIME", sealed: "BLOB", folded: "VARCHAR(190) COLLATE NOCASE", grade: "TEXT",
 	},
 	testdb.PostgresC: {
 		serial: "bigserial PRIMARY KEY", number: "bigint", id: "uuid", name: "varchar(190)", long: "text",
 		day: "date", money: "numeric(14,2)", object: "jsonb", binary: "bytea", moment: "timestamptz",
+		stamp: "timestamp", sealed: "bytea", folded: "citext", grade: "random_grade",
 	},
 	testdb.MariaDB: {
 		serial: "BIGINT AUTO_INCREMENT PRIMARY KEY", number: "BIGINT", id: "UUID", name: "VARCHAR(190)", long: "LONGTEXT",
 		day: "DATE", money: "DECIMAL(14,2)", object: "JSON", binary: "LONGBLOB", moment: "DATETIME(6)",
+		stamp: "DATETIME(6)", sealed: "VARBINARY(200)", folded: "VARCHAR(190) COLLATE utf8mb4_unicode_ci", grade: "ENUM('a', 'b', 'c')",
 	},
 }
 
@@ -87,28 +95,4 @@ func uuidOf(parts ...any) string {
 	b := sha256.Sum256(fmt.Append(nil, parts...))
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
-}
-
-// value is what stands in a personal column of a row, and the texts to look for.
-// The numbers are those of the table, of the column in it and of the row.
-func (c column) value(table, at, row int) (value any, texts []string) {
-	t := token(table, c.name, at, row)
-	switch c.kind {
-	case day:
-		n := 1500*table + 100*at + row // never the first of a month, which stays when it is made coarser
-		text := time.Date(1911, time.Month(2+n/27), 2+n%27, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
-		return text, []string{text}
-	case money:
-		text := fmt.Sprintf("%d.75", 100_000_000+table*1_000_000+at*10_000+row*7)
-		return text, []string{text}
-	case object:
-		return fmt.Sprintf(`{"a": "a %s", "b": {"c": ["b %s"]}, "theme": "plain"}`, t, t), []string{"a " + t, "b " + t}
-	case binary:
-		sum := sha256.Sum256([]byte(t))
-		return sum[:], []string{string(sum[:])}
-	case name:
-		return "N" + t + "@mail.example", []string{"N" + t + "@mail.example"}
-	default:
-		return strings.Repeat("Some text ", row%3) + t, []string{t}
-	}
 }

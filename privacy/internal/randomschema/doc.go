@@ -11,13 +11,18 @@
 //		wholedb.Lost(db.Search(t, c.Kept(0)), c.Kept(0)) // must be empty
 //	})
 //
-// A schema has a table of persons, whose id is a number, a UUID or a text, and up
-// to seven tables that lead to it: over a column with the person's id, over a key
-// of one or several columns or a UNIQUE column of another table, over "a Person
-// or a Thing", over an e-mail address, over a link table; besides, a table may
-// point to a person whom it is not about, or to itself. Columns are NOT NULL,
-// UNIQUE or checked; foreign keys are absent, plain, deferred, or cascade where
-// that is right; rows go, stay without the person, or are kept for an obligation.
+// A schema has a table of persons, whose id is a number, a UUID or a text, some of
+// whom were merged into others, and up to seven tables that lead to it: over a
+// column with the person's id, over a key of one or several columns (an ENUM, a
+// text without regard to case) or a UNIQUE column of another table, over "a Person
+// or a Thing", over an e-mail address, over a link table with or without columns
+// of its own; rows may be of two persons, name others of their table, or point to
+// a person whom they are not about. Columns are NOT NULL, UNIQUE or checked; foreign keys are absent, plain,
+// deferred, or cascade where that is right. Rows go, stay without the person
+// (emptied, redacted, made coarser, pseudonymised, scrubbed, or under a key that
+// is destroyed), or are kept, with what hangs on them, for an obligation whose
+// date is written in every form, or cannot be read. Values are empty, large, hold
+// what is not seen, and ids and addresses may differ in nothing but that.
 //
 // For tests only.
 package randomschema

@@ -42,7 +42,12 @@ type table struct {
 	over    []string // its columns that a reference names
 	stays   bool     // rows stay, without the person
 	kept    bool     // rows are kept for an obligation
+	lines   bool     // what its rows hang on may be kept for one, and they with it
+	due     dateForm // of the date from which an obligation counts
 	leaf    bool     // no other table refers to it
+	self    string   // a column that names a row of the same table
+	second  bool     // rows may be of two persons
+	folded  bool     // ids of others are spelt as the database takes them for equal
 	mapped  datamap.Table
 }
 
@@ -51,6 +56,8 @@ type drawer struct {
 	on     testdb.Name
 	opts   Options
 	tables []*table
+	twins  bool // ids and addresses that differ in nothing but what eyes and collations overlook
+	shared bool // persons of whom one was merged into the other may have one address
 }
 
 func (d *drawer) yes(label string) bool { return rapid.Bool().Draw(d.T, label) }
@@ -64,6 +71,7 @@ func one[T any](d *drawer, label string, of ...T) T { return rapid.SampledFrom(o
 // people makes the first table.
 func (d *drawer) people() {
 	t := d.begin(personal)
+	d.twins = d.on != testdb.MariaDB && d.yes("twins") // whose keys there are UNIQUE in other letters, too
 	t.stays = d.yes("persons stay")
 	t.mapped.Person, t.mapped.Erase = "id", datamap.Delete
 	if t.stays {
@@ -77,11 +85,14 @@ func (d *drawer) people() {
 	if t.stays {
 		t.mapped.Columns = append(t.mapped.Columns, datamap.Column{Name: t.mapped.Person, Erase: datamap.Retain})
 	}
-	email := about("email", datamap.Redact, "gone-"+datamap.RowMark+"@erased.invalid")
-	if email.Identity = "email"; !t.stays {
-		email.Erase, email.To = "", ""
+	d.shared = d.yes("one address of merged persons")
+	t.columns = append(t.columns, column{name: "email", kind: name, notNull: true, unique: !d.shared && !d.twins, map_: []datamap.Column{d.address(t)}})
+	if d.yes("merged persons") {
+		t.mapped.Merged = "merged_into"
+		into := column{name: "merged_into", kind: t.person().kind.referring()}
+		into.refers = d.foreign(t, t.mapped.Person, one(d, "merging goes", "", "NO ACTION"))
+		t.columns, t.indexed = append(t.columns, into), append(t.indexed, []string{"merged_into"})
 	}
-	t.columns = append(t.columns, column{name: "email", kind: name, notNull: true, unique: true, map_: []datamap.Column{email}})
 	if d.yes("chiefs") {
 		chief := column{name: "chief", kind: t.key[0].kind.referring()}
 		chief.refers = d.foreign(t, "id", one(d, "chief goes", "", "NO ACTION", "SET NULL"))
@@ -112,18 +123,28 @@ func (d *drawer) further() {
 	case link:
 		t.mapped.Tenant, t.leaf = "tenant", true
 		t.mapped.Link = &datamap.Link{Table: t.name + "_persons", Record: "record", Person: "who"}
+		if d.yes("a link with columns of its own") {
+			t.mapped.Link.Tenant = "tenant"
+		}
 	default:
 		t.mapped.Erase, t.leaf = "", true
 	}
 	switch {
 	case len(t.key) > 0:
-	case t.way != link && t.way != either && d.yes("composite key"):
+	case t.way != link && t.way != either && t.self == "" && d.yes("composite key"):
 		t.mapped.Tenant = "tenant"
-		t.key = []column{{name: "tenant", kind: number, notNull: true}, {name: "number", kind: number, notNull: true}}
+		t.key = d.composite()
 	default:
-		t.key = []column{d.keyColumn("id", serial, id, name)}
+		kinds := []kind{serial, id, name}
+		if t.way != link {
+			kinds = append(kinds, folded)
+		}
+		t.key = []column{d.keyColumn("id", kinds...)}
 	}
-	if (t.way == byPerson || t.way == reference) && !t.kept && d.yes("mentions somebody") {
+	if t.self != "" {
+		d.toItself(t)
+	}
+	if (t.way == byPerson || t.way == reference) && !t.kept && !t.lines && d.yes("mentions somebody") {
 		d.mention(t)
 	}
 	d.finish(t)
@@ -137,11 +158,8 @@ func (d *drawer) byPerson(t *table) {
 	who := column{name: "who", kind: people.person().kind.referring(), notNull: d.yes("whose row it is has to be said")}
 	switch {
 	case t.kept:
-		t.leaf = true
 		who.map_ = []datamap.Column{about("who", datamap.Retain, "")}
-		t.mapped.Keep = &datamap.Keep{Because: "DE-HGB-257", From: "due", Years: 10}
-		t.columns = append(t.columns, column{name: "due", kind: day, notNull: true})
-		t.mapped.Columns = append(t.mapped.Columns, datamap.Column{Name: "due"})
+		d.obligation(t)
 	case t.stays:
 		t.mapped.Erase = datamap.Redact
 		who.map_ = []datamap.Column{about("who", datamap.Retain, "")}
@@ -153,6 +171,35 @@ func (d *drawer) byPerson(t *table) {
 		who.refers = d.foreign(people, "id", d.rule(t, people))
 	}
 	t.columns, t.indexed = append(t.columns, who), append(t.indexed, []string{"who"})
+	if t.kept || t.stays {
+		return
+	}
+	if t.second = d.yes("a second person"); t.second {
+		with := column{name: "with_whom", kind: people.person().kind.referring()}
+		if people.mapped.Person == "id" {
+			with.refers = d.foreign(people, "id", d.rule(t, people))
+		}
+		d.edge(t, datamap.Edge{}, with)
+	}
+	t.self = one(d, "names rows of its own", "", "", "answers", "part_of")
+}
+
+// toItself lets rows name others of the table: what they answer, or what they are
+// a part of and so the person's.
+func (d *drawer) toItself(t *table) {
+	c := column{name: t.self, kind: t.key[0].kind.referring()}
+	edge, rules := datamap.Edge{Table: t.name, Unlink: datamap.Null}, []string{"", "NO ACTION", "SET NULL"}
+	if t.self == "part_of" {
+		edge.Unlink, rules = "", []string{"", "NO ACTION", "CASCADE"}
+	}
+	c.refers = d.foreign(t, "id", one(d, "rows of its own go", rules...))
+	d.edge(t, edge, c)
+}
+
+// composite is a key of several columns.
+func (d *drawer) composite() []column {
+	tenant, numbered := column{name: "tenant", kind: number, notNull: true}, column{name: "number", kind: number, notNull: true}
+	return one(d, "composite", []column{tenant, numbered}, []column{tenant, {name: "grade", kind: grade, notNull: true}, numbered})
 }
 
 func (d *drawer) reference(t *table) {
@@ -166,6 +213,7 @@ func (d *drawer) reference(t *table) {
 	if t.parent, t.stays = p, p.stays && d.yes("stays"); t.stays {
 		t.mapped.Erase = datamap.Redact
 	}
+	t.lines = p.kept || p.lines
 	edge := datamap.Edge{Table: p.name}
 	for _, c := range p.key {
 		t.over = append(t.over, c.name)
@@ -174,6 +222,7 @@ func (d *drawer) reference(t *table) {
 		t.over, edge.To = []string{"code"}, []string{"code"}
 	}
 	foreign := d.foreignTo(p, t.over, d.rule(t, p))
+	t.folded = p.named(t.over[0]).kind == folded && len(t.over) == 1
 	var columns []column
 	var names []string
 	for _, over := range t.over {
@@ -192,7 +241,7 @@ func (d *drawer) reference(t *table) {
 func (d *drawer) mention(t *table) {
 	people := d.tables[0]
 	unlink, rules := datamap.Null, []string{"", "NO ACTION", "SET NULL"}
-	if !t.stays && d.yes("goes with whom it mentions") {
+	if !t.stays && t.self == "" && d.yes("goes with whom it mentions") {
 		unlink, rules, t.leaf = datamap.Delete, []string{"", "NO ACTION", "CASCADE"}, true
 	}
 	c := column{name: "mentioned", kind: people.key[0].kind.referring()}
@@ -275,51 +324,6 @@ func (d *drawer) finish(t *table) {
 	for _, c := range t.columns {
 		t.mapped.Columns = append(t.mapped.Columns, c.map_...)
 	}
-}
-
-// personal draws a column about the person, with what may happen to it in a row
-// that stays.
-func (d *drawer) personal(t *table, column_ string) column {
-	c := column{name: column_, kind: one(d, "kind", name, long, day, money, object, binary), notNull: d.yes("not null")}
-	c.unique = c.kind == name && d.yes("unique")
-	if d.yes("checked") {
-		c.check = map[kind]string{name: column_ + " LIKE '%_@_%'", long: "length(" + column_ + ") >= 3", money: column_ + " >= 0"}[c.kind]
-	}
-	stays := t.stays || t.kept
-	if c.kind == binary && stays {
-		c.notNull = false
-	}
-	m := about(column_, "", "")
-	switch {
-	case !stays:
-	case t.kept && d.yes("retained"):
-		m.Erase = datamap.Retain
-	case !c.notNull && (c.kind == binary || d.yes("null")):
-		m.Erase = datamap.Null
-	case c.kind == name:
-		m.Erase, m.To = datamap.Redact, "gone-"+datamap.RowMark+"@erased.invalid"
-	case c.kind == long:
-		m.Erase = datamap.Redact
-	case c.kind == day && d.yes("generalised"):
-		m.Erase, m.To = datamap.Generalise, datamap.ToYear
-	case c.kind == day:
-		m.Erase, m.To = datamap.Redact, "1900-01-01"
-	case c.kind == money:
-		m.Erase, m.To = datamap.Redact, "0"
-	case c.kind == object && d.yes("members"):
-		a, b := about(column_, one(d, "a", datamap.Redact, datamap.Null), ""), about(column_, datamap.Null, "")
-		a.Path, b.Path = "/a", "/b/c"
-		c.map_ = []datamap.Column{{Name: column_, Path: "/theme"}, a, b}
-		return c
-	default:
-		m.Erase, m.To = datamap.Redact, "{}"
-	}
-	c.map_ = []datamap.Column{m}
-	return c
-}
-
-func about(column string, action datamap.Action, to string) datamap.Column {
-	return datamap.Column{Name: column, Category: "contact.data", Purpose: "dpv:CustomerRelationshipManagement", Basis: "eu-gdpr:A6-1-b", Erase: action, To: to}
 }
 
 // referring is the type of a column that holds a value of that type.

@@ -22,7 +22,7 @@ func TestEverythingComesUp(t *testing.T) {
 		c := cases.Example(seed)
 		for _, word := range []string{
 			"bigserial PRIMARY KEY", "uuid NOT NULL", "varchar(190) NOT NULL", "PRIMARY KEY (tenant, number)", "FOREIGN KEY (of_tenant, of_number)", "REFERENCES t0", "other.t",
-			"NO ACTION", "SET NULL", "CASCADE", "DEFERRABLE", "CHECK (", " NOT NULL", " UNIQUE", "date", "numeric", "jsonb", "bytea", "record",
+			"NO ACTION", "SET NULL", "citext", "random_grade", "timestamp", "merged_into", "answers", "part_of", "with_whom", "role", "CASCADE", "DEFERRABLE", "CHECK (", " NOT NULL", " UNIQUE", "date", "numeric", "jsonb", "bytea", "record",
 		} {
 			if strings.Contains(strings.Join(c.DDL(), "\n"), word) {
 				drawn[word]++
@@ -34,11 +34,11 @@ func TestEverythingComesUp(t *testing.T) {
 	}
 	for _, want := range []string{
 		"composite reference", "reference by To", "When", "identity", "unlink null", "unlink delete", "to itself", "link", "keep", "undated", "nobody", "a person's id is no key",
-		"null", "redact", "generalise", "retain", "member", "{row}",
+		"null", "redact", "generalise", "retain", "member", "{row}", "pseudonymise", "scrub", "shred", "sealed", "merged", "kept, then null",
 	} {
 		require.Contains(t, drawn, want)
 	}
-	require.Len(t, drawn, 18+19, "%v", drawn)
+	require.Len(t, drawn, 26+25, "%v", drawn)
 }
 
 func features(t datamap.Table, drawn map[string]int) {
@@ -50,6 +50,8 @@ func features(t datamap.Table, drawn map[string]int) {
 	note("link", t.Link != nil)
 	note("keep", t.Keep != nil)
 	note("nobody", !t.Reaches())
+	note("merged", t.Merged != "")
+	note("kept, then null", t.Keep != nil && t.Erase == datamap.Null)
 	note("undated", t.Reaches() && t.Created == "")
 	note("a person's id is no key", t.Person == "person")
 	for _, e := range t.Edges {
@@ -63,6 +65,7 @@ func features(t datamap.Table, drawn map[string]int) {
 	for _, c := range t.Columns {
 		note(string(c.Erase), c.Erase != "")
 		note("member", c.Path != "")
+		note("sealed", c.Sealed)
 		note("{row}", strings.Contains(c.To, datamap.RowMark))
 	}
 }

@@ -100,9 +100,8 @@ func (d DB) Restore(tb testing.TB, s *State) {
 		}
 	}
 	var triggers []string
-	unchecked, checked := "SET session_replication_role = replica", "SET session_replication_role = DEFAULT"
+	unchecked, checked := d.checks()
 	if d.Name == testdb.MariaDB {
-		unchecked, checked = "SET foreign_key_checks = 0, check_constraint_checks = 0", "SET foreign_key_checks = 1, check_constraint_checks = 1"
 		triggers = d.dropTriggers(tb, exec)
 	}
 	exec(unchecked)
@@ -123,6 +122,49 @@ func (d DB) Restore(tb testing.TB, s *State) {
 		exec(create)
 	}
 	exec(checked)
+}
+
+// RestoreTable puts the rows of one table back, as Restore does those of all, and
+// leaves the others, and what counts.
+func (d DB) RestoreTable(tb testing.TB, s *State, name string) {
+	tb.Helper()
+	conn, err := d.SQL.Conn(tb.Context())
+	if err != nil {
+		tb.Fatalf("wholedb: %v", err)
+	}
+	defer func() { _ = conn.Close() }()
+	exec := func(query string, args ...any) {
+		tb.Helper()
+		if _, err := conn.ExecContext(tb.Context(), query, args...); err != nil {
+			tb.Fatalf("wholedb: restore %s: %v\n%s", name, err, query[:min(len(query), 300)])
+		}
+	}
+	if d.Name == testdb.SQLite {
+		exec("ATTACH ? AS earlier", s.file)
+		exec("PRAGMA foreign_keys = 0")
+		exec("DELETE FROM main." + d.quote(name))
+		exec("INSERT INTO main." + d.quote(name) + " SELECT * FROM earlier." + d.quote(name))
+		exec("PRAGMA foreign_keys = 1")
+		exec("DETACH earlier")
+		return
+	}
+	unchecked, checked := d.checks()
+	exec(unchecked)
+	for _, t := range s.tables {
+		if t.name == name {
+			exec("DELETE FROM " + t.sql)
+			d.refill(t, s.rows[t.name], exec)
+		}
+	}
+	exec(checked)
+}
+
+// checks turn constraints off and on.
+func (d DB) checks() (off, on string) {
+	if d.Name == testdb.MariaDB {
+		return "SET foreign_key_checks = 0, check_constraint_checks = 0", "SET foreign_key_checks = 1, check_constraint_checks = 1"
+	}
+	return "SET session_replication_role = replica", "SET session_replication_role = DEFAULT"
 }
 
 func (s *State) has(t table) bool {

@@ -60,10 +60,12 @@ func (e *Expectation) Place(p Placed) {
 	}
 }
 
-// Gone are the texts that have to be gone, from everywhere, when the person is
+// Gone are the texts that have to be gone, from everywhere, when the persons are
 // erased.
-func (e *Expectation) Gone(person int) []Needle {
-	return e.pick(func(p Placed) bool { return p.Of == person && (p.Fate == Gone || p.Fate == Shared) })
+func (e *Expectation) Gone(persons ...int) []Needle {
+	return e.pick(func(p Placed) bool {
+		return slices.Contains(persons, p.Of) && (p.Fate == Gone || p.Fate == Shared)
+	})
 }
 
 // Mentions are those of the person that stand in the free text of somebody else's
@@ -72,11 +74,12 @@ func (e *Expectation) Mentions(person int) []Needle {
 	return e.pick(func(p Placed) bool { return p.Of == person && p.Fate == Mention })
 }
 
-// Kept are the texts that have to stay where they are: those of the person that
+// Kept are the texts that have to stay where they are: those of the persons that
 // stay, and everything of everybody else.
-func (e *Expectation) Kept(person int) []Needle {
+func (e *Expectation) Kept(persons ...int) []Needle {
 	return e.pick(func(p Placed) bool {
-		others := p.Of != person && p.Row != person && !slices.Contains(p.With, person)
+		erased := func(n int) bool { return slices.Contains(persons, n) }
+		others := !erased(p.Of) && !erased(p.Row) && !slices.ContainsFunc(p.With, erased)
 		return p.Fate == Kept || others && (p.Fate == Gone || p.Fate == Mention)
 	})
 }
@@ -91,10 +94,10 @@ func (e *Expectation) pick(f func(Placed) bool) []Needle {
 	return out
 }
 
-// Others are the rows, cell by cell, that neither belong to a person nor name
-// them: what an erasure leaves as it is, to the byte. Rows that came after the
+// Others are the rows, cell by cell, that neither belong to one of the persons nor
+// name one: what an erasure leaves as it is, to the byte. Rows that came after the
 // database was filled are not among them.
-func (e *Expectation) Others(tb testing.TB, d DB, person int) []string {
+func (e *Expectation) Others(tb testing.TB, d DB, persons ...int) []string {
 	tb.Helper()
 	var out []string
 	d.Rows(tb, func(r Row) {
@@ -103,12 +106,22 @@ func (e *Expectation) Others(tb testing.TB, d DB, person int) []string {
 			key[i] = r.Text(column)
 		}
 		about, known := e.about[rowName(r.Table, key)]
-		if known && !slices.Contains(about, person) {
+		if known && !slices.ContainsFunc(about, func(n int) bool { return slices.Contains(persons, n) }) {
 			out = append(out, r.String())
 		}
 	})
 	slices.Sort(out)
 	return out
+}
+
+// Untouched is how many rows Others has to find.
+func (e *Expectation) Untouched(persons ...int) (n int) {
+	for _, about := range e.about {
+		if !slices.ContainsFunc(about, func(one int) bool { return slices.Contains(persons, one) }) {
+			n++
+		}
+	}
+	return n
 }
 
 func rowName(table string, key []string) string { return table + " " + strings.Join(key, "/") }

@@ -1,0 +1,42 @@
+package randomschema
+
+import (
+	"slices"
+
+	"github.com/crmguard/crmguard/privacy/internal/wholedb"
+)
+
+// merge draws who was merged into whom, and who kept that one's address.
+func (c *Case) merge(d *drawer) {
+	c.into, c.oneAddress = make([]int, len(c.People)), make([]bool, len(c.People))
+	for n := range c.People {
+		c.into[n] = wholedb.Nobody
+		if d.tables[0].mapped.Merged == "" || n < 2 || !d.yes("was merged") {
+			continue
+		}
+		if into := d.upTo(0, n-1, "into"); into%2 == n%2 {
+			c.into[n] = into
+			c.oneAddress[n] = d.shared && d.yes("one address")
+		}
+	}
+}
+
+// Group are the persons who are erased with this one, and this one, sorted:
+// merged into each other, however often.
+func (c *Case) Group(person int) []int {
+	all := []int{person}
+	for more := true; more; {
+		more = false
+		for n, into := range c.into {
+			if into == wholedb.Nobody || slices.Contains(all, n) == slices.Contains(all, into) {
+				continue
+			}
+			if more = true; slices.Contains(all, n) {
+				n = into
+			}
+			all = append(all, n)
+		}
+	}
+	slices.Sort(all)
+	return all
+}

@@ -1,0 +1,47 @@
+package sqlstore
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/crmguard/crmguard/privacy/datamap"
+)
+
+// known asks that a column holds one of the identities: e-mail addresses without
+// regard to case, for so they are delivered; others exactly. Accents and blanks
+// count in both.
+func (s *Store) known(c *condition, f field, kind string, values []string) {
+	if kind != datamap.Email || f.kind == binary {
+		s.among(c, f, values)
+		return
+	}
+	lower, folded := field{column: column{kind: textual, cast: "text"}, name: "LOWER(" + f.shown() + ")", on: f.on}, make([]any, len(values))
+	forms := map[rune]rune{} // of the letters of these values, other than A to Z, which every database knows
+	for i, v := range values {
+		folded[i] = strings.Map(func(r rune) rune { return canonical(r, forms) }, v)
+	}
+	for _, form := range slices.Sorted(maps.Keys(forms)) {
+		lower.name = fmt.Sprintf("REPLACE(%s, '%c', '%c')", lower.name, form, forms[form]) // letters: no quotes
+	}
+	c.add(lower.bytes()+" IN ("+marks(lower.byteMark(), len(folded))+")", folded...)
+}
+
+// canonical is the letter that stands for all cases of one, and notes in forms the
+// others: SQLite, and PostgreSQL under C, know no other letters than A to Z.
+func canonical(r rune, forms map[rune]rune) rune {
+	if r < unicode.MaxASCII {
+		return unicode.ToLower(r)
+	}
+	to := unicode.ToLower(unicode.ToUpper(r))
+	for form := unicode.SimpleFold(r); ; form = unicode.SimpleFold(form) {
+		if form != to {
+			forms[form] = to
+		}
+		if form == r {
+			return to
+		}
+	}
+}
