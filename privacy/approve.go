@@ -74,6 +74,10 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 	if err != nil {
 		return err
 	}
+	ledger, err := d.cfg.Ledger.Anchored(ctx)
+	if err != nil {
+		return err
+	}
 	err = d.recorded(ctx, []string{row.tenant}, func(tx *sql.Tx) error {
 		row, err := d.lockPlan(ctx, tx, planID)
 		switch {
@@ -93,7 +97,7 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 		if err != nil {
 			return err
 		}
-		s, err := d.cfg.Ledger.Read(ctx, m.kept()...)
+		s, err := ledger.Read(ctx, m.kept()...)
 		if err != nil {
 			return err
 		}

@@ -50,7 +50,7 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 	if err := x.d.forget(ctx, others...); err != nil { // nothing is left of what they name
 		return Outcome{}, err
 	}
-	err = x.change(ctx, false, func(tx *sql.Tx, row *planRow) error {
+	err = x.change(ctx, false, func(tx *sql.Tx, row *planRow, _ beside) error {
 		for _, id := range others {
 			if err := x.d.endTwin(ctx, tx, id, x.row.erased); err != nil {
 				return err
@@ -107,13 +107,9 @@ func (x *execution) close(ctx context.Context) (Outcome, error) {
 			return Outcome{}, err
 		}
 	}
-	err = x.change(ctx, true, func(tx *sql.Tx, row *planRow) error {
-		m, _, err := x.d.markIn(ctx, tx)
-		if err != nil {
-			return err
-		}
-		x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
-			if err := x.d.behind(ctx, tx, s, m, row.id); err != nil {
+	err = x.change(ctx, true, func(tx *sql.Tx, row *planRow, b beside) error {
+		x.ledger, err = b.ledger.Append(ctx, b.mark.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+			if err := x.d.behind(ctx, tx, s, b.mark, row.id); err != nil {
 				return nil, err
 			}
 			if s.Status(row.id) == erasurelog.Finished {
@@ -138,7 +134,7 @@ func (x *execution) close(ctx context.Context) (Outcome, error) {
 		if err := x.d.storePlan(ctx, tx, row); err != nil {
 			return err
 		}
-		if err := x.d.settle(ctx, tx, x.ledger); err != nil {
+		if err := x.d.settle(ctx, tx, x.ledger, b.locked, *row); err != nil {
 			return err
 		}
 		if err := x.d.recordAs(ctx, tx, r.Event, row.tenant, "privacy.erase.done", planAttr(row.id), slog.String("digest", r.Digest)); err != nil {

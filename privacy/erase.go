@@ -28,12 +28,16 @@ func (x *execution) eraseDatabase(ctx context.Context) error {
 	if err := x.d.prepare(ctx, x.plan.Tenant); err != nil {
 		return err
 	}
+	ledger, err := x.d.cfg.Ledger.Anchored(ctx)
+	if err != nil {
+		return err
+	}
 	name := x.d.database.Name()
 	scope := datastore.Scope{Tenant: x.plan.Tenant, Now: x.d.now()}
 	after, err := ask(ctx, x.d, name, "erase", about(x.plan.Tenant, x.plan.Person), func(ctx context.Context) (erasedNow, error) {
 		var after erasedNow
 		err := x.d.database.EraseIn(ctx, each(scope, x.plan.persons()), func(ctx context.Context, tx datastore.Tx, found []datastore.Row) (err error) {
-			after, err = x.last(ctx, tx, stored(found, name), tops)
+			after, err = x.last(ctx, tx, ledger, stored(found, name), tops)
 			return err
 		})
 		if err == nil && after.ledger == nil {
@@ -158,16 +162,17 @@ func (r *refusal) Unwrap() error { return r.err }
 // last ends the transaction in which the database has erased: the intent goes
 // to the ledger, and the plan and the mark follow it. It changes nothing of the
 // execution, because the transaction may be tried again.
-func (x *execution) last(ctx context.Context, tx datastore.Tx, found []datastore.Row, tops map[string]int64) (erasedNow, error) {
-	after, err := x.write(ctx, tx, found, tops)
+func (x *execution) last(ctx context.Context, tx datastore.Tx, ledger erasurelog.Anchored, found []datastore.Row, tops map[string]int64) (erasedNow, error) {
+	after, err := x.write(ctx, tx, ledger, found, tops)
 	if err != nil {
 		return after, &refusal{err}
 	}
 	return after, nil
 }
 
-func (x *execution) write(ctx context.Context, tx datastore.Tx, found []datastore.Row, tops map[string]int64) (after erasedNow, err error) {
-	if err := x.d.lockMark(ctx, tx); err != nil {
+func (x *execution) write(ctx context.Context, tx datastore.Tx, ledger erasurelog.Anchored, found []datastore.Row, tops map[string]int64) (after erasedNow, err error) {
+	locked, err := x.d.lockMark(ctx, tx)
+	if err != nil {
 		return after, err
 	}
 	row, err := x.d.lockPlan(ctx, tx, x.row.id)
@@ -179,13 +184,13 @@ func (x *execution) write(ctx context.Context, tx datastore.Tx, found []datastor
 	case !row.same(x.row):
 		return after, errMoved
 	}
-	m, _, err := x.d.markIn(ctx, tx)
+	m, _, err := x.d.believed(ctx, locked)
 	if err != nil {
 		return after, err
 	}
 	rows := slices.Concat(found, x.others)
 	now := x.d.now()
-	after.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+	after.ledger, err = ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
 		return x.decide(ctx, tx, s, m, rows, now, tops)
 	})
 	if err != nil {
@@ -210,7 +215,7 @@ func (x *execution) write(ctx context.Context, tx datastore.Tx, found []datastor
 	if err := x.d.storePlan(ctx, tx, &after.row); err != nil {
 		return after, err
 	}
-	if err := x.d.settle(ctx, tx, after.ledger); err != nil || !first {
+	if err := x.d.settle(ctx, tx, after.ledger, locked, after.row); err != nil || !first {
 		return after, err
 	}
 	return after, x.d.recordHead(ctx, tx, after.ledger.Head(), x.plan.Tenant, "privacy.erase.begin", planAttr(x.plan.ID))

@@ -86,25 +86,23 @@ func (d *Desk) Execute(ctx context.Context, planID string) (Outcome, error) {
 }
 
 func (d *Desk) execute(ctx context.Context, planID string) (Outcome, error) {
-	row, err := d.loadPlan(ctx, d.db, planID)
+	row, p, err := d.planned(ctx, planID)
 	if err != nil {
 		return Outcome{}, err
 	}
 	if len(row.body) > 0 {
-		p, err := d.open(row)
-		if err != nil {
-			return Outcome{}, err
-		}
-		release, err := d.turns.take(ctx, d.aboutAll(p)...)
+		release, waited, err := d.turns.take(ctx, d.aboutAll(p)...)
 		if err != nil {
 			return Outcome{}, err
 		}
 		defer release()
-		if row, err = d.loadPlan(ctx, d.db, planID); err != nil {
-			return Outcome{}, err
+		if waited { // the plan has changed, most likely; where it has so without that, a transaction meets it
+			if row, p, err = d.planned(ctx, planID); err != nil {
+				return Outcome{}, err
+			}
 		}
 	}
-	x := &execution{d: d, row: row, failed: map[string]error{}}
+	x := &execution{d: d, row: row, plan: p, failed: map[string]error{}}
 	switch row.state {
 	case stateCertified:
 		return x.close(ctx)
@@ -118,6 +116,15 @@ func (d *Desk) execute(ctx context.Context, planID string) (Outcome, error) {
 	return x.carryOut(ctx)
 }
 
+func (d *Desk) planned(ctx context.Context, id string) (planRow, *Plan, error) {
+	row, err := d.loadPlan(ctx, d.db, id)
+	if err != nil {
+		return row, nil, err
+	}
+	p, err := d.open(row)
+	return row, p, err
+}
+
 func (d *Desk) aboutAll(p *Plan) []string {
 	var keys []string
 	for _, person := range p.persons() {
@@ -127,9 +134,6 @@ func (d *Desk) aboutAll(p *Plan) []string {
 }
 
 func (x *execution) carryOut(ctx context.Context) (o Outcome, err error) {
-	if x.plan, err = x.d.open(x.row); err != nil {
-		return Outcome{}, err
-	}
 	if x.facts, err = x.row.facts(); err != nil {
 		return Outcome{}, err
 	}
@@ -176,7 +180,7 @@ func (x *execution) permitted(ctx context.Context) (*Outcome, error) {
 			return nil, ErrTooEarly
 		}
 	case erasurelog.Finished:
-		return x.finished(ctx, m)
+		return x.finished(ctx)
 	case erasurelog.Withdrawn:
 		return nil, ErrVoided
 	default: // it has begun
@@ -193,15 +197,22 @@ func (x *execution) permitted(ctx context.Context) (*Outcome, error) {
 
 // finished is for a plan that the ledger knows as done and this database does
 // not: either the database was restored, which is for a replay to mend, or
-// somebody has put an old row back.
-func (x *execution) finished(ctx context.Context, m mark) (*Outcome, error) {
-	for _, e := range x.ledger.Plan(x.plan.ID) {
-		if e.Op == erasurelog.Done && e.N > m.head.N {
-			return nil, &GateError{Mark: m.head.N, Head: x.ledger.Head().N, Err: ErrBehind}
+// somebody has put an old row back. A row that changes meanwhile is another
+// process's, which is about to end it.
+func (x *execution) finished(ctx context.Context) (*Outcome, error) {
+	err := x.change(ctx, true, func(tx *sql.Tx, row *planRow, b beside) error {
+		for _, e := range x.ledger.Plan(x.plan.ID) {
+			if e.Op == erasurelog.Done && e.N > b.mark.head.N {
+				return &GateError{Mark: b.mark.head.N, Head: x.ledger.Head().N, Err: ErrBehind}
+			}
 		}
+		row.forget(stateDone)
+		return x.d.storePlan(ctx, tx, row)
+	})
+	if err != nil {
+		return nil, err
 	}
-	err := x.d.inTx(ctx, func(tx *sql.Tx) error { return x.d.scrub(ctx, tx, x.plan.ID, stateDone) })
-	return &Outcome{State: Done, Plan: x.plan.ID}, err
+	return &Outcome{State: Done, Plan: x.plan.ID}, nil
 }
 
 // answer is what a plan that is done answers. After the restore of an older

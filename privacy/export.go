@@ -52,7 +52,7 @@ func (d *Desk) Export(ctx context.Context, tenant, person, recipient string, w i
 	if err != nil {
 		return nil, mute("drawing an id", err)
 	}
-	release, err := d.turns.take(ctx, "export\x00"+about(tenant, person)) // a store is asked about a person once at a time
+	release, _, err := d.turns.take(ctx, "export\x00"+about(tenant, person)) // a store is asked about a person once at a time
 	if err != nil {
 		return nil, mute("waiting for another export of the same person", err)
 	}

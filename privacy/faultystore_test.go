@@ -226,8 +226,10 @@ func (d faultyDatabase) FindAll(ctx context.Context, scopes []datastore.Scope) (
 	})
 }
 
-func (d faultyDatabase) Rehearse(ctx context.Context, scopes []datastore.Scope) error {
-	return does(d.f, "Rehearse", func() error { return d.Store.Rehearse(ctx, scopes) }, map[string]func() error{nothing: func() error { return nil }})
+func (d faultyDatabase) Rehearse(ctx context.Context, scopes []datastore.Scope) ([]datastore.Row, error) {
+	return finds(d.f, "Rehearse", func() ([]datastore.Row, error) { return d.Store.Rehearse(ctx, scopes) }, func() ([]datastore.Row, error) {
+		return d.Store.Rehearse(ctx, d.as(scopes, d.other)[:1])
+	})
 }
 
 func (d faultyDatabase) EraseIn(ctx context.Context, scopes []datastore.Scope, last func(context.Context, datastore.Tx, []datastore.Row) error) error {

@@ -111,10 +111,11 @@ func (d *Desk) look(ctx context.Context) (Gate, error) {
 	}
 	now := d.now()
 	err = d.inTx(ctx, func(tx *sql.Tx) error {
-		if err := d.lockMark(ctx, tx); err != nil {
+		locked, err := d.lockMark(ctx, tx)
+		if err != nil {
 			return err
 		}
-		return d.raiseAll(ctx, tx, s.Head(), false, true)
+		return d.raiseAll(ctx, tx, locked, s.Head(), false, true)
 	})
 	if err != nil {
 		return Gate{}, err
@@ -127,10 +128,11 @@ func (d *Desk) look(ctx context.Context) (Gate, error) {
 // intent stands in the ledger may be committing this moment.
 func (d *Desk) settledMark(ctx context.Context) (m mark, err error) {
 	err = d.inTx(ctx, func(tx *sql.Tx) error {
-		if err := d.lockMark(ctx, tx); err != nil {
+		locked, err := d.lockMark(ctx, tx)
+		if err != nil {
 			return err
 		}
-		m, _, err = d.markIn(ctx, tx)
+		m, _, err = d.believed(ctx, locked)
 		return err
 	})
 	return m, err

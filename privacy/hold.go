@@ -130,19 +130,24 @@ func (d *Desk) held(ctx context.Context, s *erasurelog.State, tenant string, per
 // entered writes an entry that needs nothing done in the database, and says so
 // in the trail.
 func (d *Desk) entered(ctx context.Context, tenant, action, id, because string, decide func(*erasurelog.State) (*erasurelog.Entry, error)) error {
+	ledger, err := d.cfg.Ledger.Anchored(ctx)
+	if err != nil {
+		return err
+	}
 	return d.recorded(ctx, []string{tenant}, func(tx *sql.Tx) error {
-		if err := d.lockMark(ctx, tx); err != nil {
-			return err
-		}
-		m, _, err := d.markIn(ctx, tx)
+		locked, err := d.lockMark(ctx, tx)
 		if err != nil {
 			return err
 		}
-		s, err := d.cfg.Ledger.Append(ctx, m.kept(), decide)
+		m, _, err := d.believed(ctx, locked)
 		if err != nil {
 			return err
 		}
-		if err := d.settle(ctx, tx, s); err != nil {
+		s, err := ledger.Append(ctx, m.kept(), decide)
+		if err != nil {
+			return err
+		}
+		if err := d.settle(ctx, tx, s, locked); err != nil {
 			return err
 		}
 		attrs := []slog.Attr{slog.String("object", "hold/"+id)}

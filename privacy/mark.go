@@ -32,6 +32,7 @@ type mark struct {
 	trace    string    // of the database that wrote the row, see restoreTrace
 	tag      []byte
 	here     string // the trace as it is now
+	writing  string // the trace that this transaction leaves, where the mark is locked
 }
 
 // kept is the mark as the ledger compares it. The mark of a database where none
@@ -80,9 +81,17 @@ func (d *Desk) loadMark(ctx context.Context) (m mark, set bool, err error) {
 
 // markIn is loadMark within a transaction.
 func (d *Desk) markIn(ctx context.Context, q sqldb.Querier) (m mark, set bool, err error) {
-	m, err = d.readMark(ctx, q, "")
-	if err != nil || m.none() {
+	if m, err = d.readMark(ctx, q, false); err != nil {
 		return mark{}, false, err
+	}
+	return d.believed(ctx, m)
+}
+
+// believed is the mark as decisions go by it, of the row as it stands: one of
+// which nobody may be sure is no mark.
+func (d *Desk) believed(ctx context.Context, m mark) (_ mark, set bool, err error) {
+	if m.none() {
+		return mark{}, false, nil
 	}
 	err = d.genuine(ctx, m)
 	if errors.Is(err, ErrMarkForged) && m.head.N == 0 { // it says nothing that none would not say
@@ -100,10 +109,14 @@ func (d *Desk) genuine(ctx context.Context, m mark) error {
 	return err
 }
 
-func (d *Desk) readMark(ctx context.Context, q sqldb.Querier, lock string) (m mark, err error) {
+func (d *Desk) readMark(ctx context.Context, q sqldb.Querier, locked bool) (m mark, err error) {
 	var seen, replayed int64
-	err = sqldb.One(ctx, q, []any{&m.head.N, &m.head.Hash, &seen, &replayed, &m.trace, &m.tag, &m.here},
-		`SELECT n, hash, seen, replayed, trace, tag, `+d.traceRead()+` FROM crmguard_privacy_mark WHERE id = 1`+lock)
+	writing, lock := "''", ""
+	if locked {
+		writing, lock = d.traceWritten(), d.forUpdate()
+	}
+	err = sqldb.One(ctx, q, []any{&m.head.N, &m.head.Hash, &seen, &replayed, &m.trace, &m.tag, &m.here, &m.writing},
+		`SELECT n, hash, seen, replayed, trace, tag, `+d.traceRead()+`, `+writing+` FROM crmguard_privacy_mark WHERE id = 1`+lock)
 	if errors.Is(err, sql.ErrNoRows) {
 		return mark{head: erasurelog.Head{N: -1}}, nil
 	}
@@ -113,25 +126,26 @@ func (d *Desk) readMark(ctx context.Context, q sqldb.Querier, lock string) (m ma
 
 // lockMark makes transactions that raise the mark come one after the other:
 // each must see which erasures the one before has carried out. It is the first
-// thing in such a transaction. A mark of -1 is none.
-func (d *Desk) lockMark(ctx context.Context, tx datastore.Tx) error {
+// thing in such a transaction, and answers the row as it stands then, whatever an
+// older view of the transaction shows. A mark of -1 is none.
+func (d *Desk) lockMark(ctx context.Context, tx datastore.Tx) (mark, error) {
+	m, err := d.readMark(ctx, tx, true)
+	if err != nil || !m.none() {
+		return m, err
+	}
 	in := sqldb.Insert{Table: "crmguard_privacy_mark", Columns: []string{"id", "n", "hash", "seen", "replayed", "trace", "tag"}, Key: []string{"id"}}
 	if err := d.db.Insert(ctx, tx, in, [][]any{{1, -1, "", 0, 0, "", []byte{}}}); err != nil {
-		return mute("locking the high-water mark", err)
+		return m, mute("locking the high-water mark", err)
 	}
-	if d.db.Kind == sqldb.SQLite { // its writers are serial
-		return nil
-	}
-	_, err := d.readMark(ctx, tx, " FOR UPDATE")
-	return err
+	return d.readMark(ctx, tx, true)
 }
 
 // raise sets the mark to h, up to which everything is carried out here; it never
 // lowers one that is genuine. all says that h is the head of the ledger: where it
-// knows more than that the gate stays shut while it cannot be read. The mark is
-// locked.
-func (d *Desk) raise(ctx context.Context, tx datastore.Tx, h erasurelog.Head, all bool) error {
-	return d.setMark(ctx, tx, func(m *mark) bool {
+// knows more than that the gate stays shut while it cannot be read. locked is the
+// mark as lockMark has answered it in this transaction.
+func (d *Desk) raise(ctx context.Context, tx datastore.Tx, locked mark, h erasurelog.Head, all bool) error {
+	return d.setMark(ctx, tx, locked, func(m *mark) bool {
 		if m.head.N > h.N {
 			return false
 		}
@@ -148,8 +162,8 @@ func (d *Desk) raise(ctx context.Context, tx datastore.Tx, h erasurelog.Head, al
 
 // raiseAll is raise by the gate and by a replay, which have looked at everything;
 // well says that they have found nothing amiss.
-func (d *Desk) raiseAll(ctx context.Context, tx datastore.Tx, h erasurelog.Head, replayed, well bool) error {
-	return d.setMark(ctx, tx, func(m *mark) bool {
+func (d *Desk) raiseAll(ctx context.Context, tx datastore.Tx, locked mark, h erasurelog.Head, replayed, well bool) error {
+	return d.setMark(ctx, tx, locked, func(m *mark) bool {
 		if m.head.N > h.N {
 			return false
 		}
@@ -164,19 +178,16 @@ func (d *Desk) raiseAll(ctx context.Context, tx datastore.Tx, h erasurelog.Head,
 	})
 }
 
-// setMark changes the mark and tags it anew. One that is forged, or none, comes
-// to change as the zero mark. The mark is locked.
-func (d *Desk) setMark(ctx context.Context, tx datastore.Tx, change func(m *mark) bool) error {
-	m, err := d.readMark(ctx, tx, "")
-	if err != nil {
-		return err
-	}
+// setMark changes the mark, which lockMark has answered, and tags it anew. One
+// that is forged, or none, comes to change as the zero mark.
+func (d *Desk) setMark(ctx context.Context, tx datastore.Tx, m mark, change func(m *mark) bool) error {
+	var err error
 	if !m.none() {
 		err = d.genuine(ctx, m)
 	}
 	switch {
 	case m.none(), errors.Is(err, ErrMarkForged):
-		m = mark{}
+		m = mark{writing: m.writing}
 	case err != nil:
 		return err
 	}
@@ -185,9 +196,7 @@ func (d *Desk) setMark(ctx context.Context, tx datastore.Tx, change func(m *mark
 	}
 	m.trace = ""
 	if !m.seen.IsZero() {
-		if m.trace, err = d.traceNow(ctx, tx); err != nil {
-			return err
-		}
+		m.trace = m.writing
 	}
 	tag, err := d.cfg.Ledger.Tag(ctx, labelMark, m.covered())
 	if err != nil {

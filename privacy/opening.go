@@ -109,7 +109,7 @@ func (d *Desk) OpenAnyway(ctx context.Context, o Opening) error {
 	case code == "":
 		return refused
 	}
-	m, err := d.readMark(ctx, d.db, "")
+	m, err := d.readMark(ctx, d.db, false)
 	if err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (d *Desk) opened(ctx context.Context, refused error) (*Opening, error) {
 	if err != nil || o == nil {
 		return nil, err
 	}
-	m, err := d.readMark(ctx, d.db, "")
+	m, err := d.readMark(ctx, d.db, false)
 	if err != nil || b.Refusal != code || b.Mark != m.head.N || !d.now().Before(o.Until) {
 		return nil, err
 	}

@@ -67,8 +67,8 @@ type Plan struct {
 
 func (p *Plan) persons() []string { return append([]string{p.Person}, p.Aliases...) }
 
-// PlanErasure finds everything about the person, rehearses the erasure in the
-// database and takes that back, stores what an erasure would do, and changes
+// PlanErasure rehearses the erasure in the database and takes that back, finds
+// everything about the person in the other stores, stores what an erasure would do, and changes
 // nothing else. What the schema refuses is an error now: a [*StoreError] whose
 // text names table and constraint; so is [ErrUnmapped].
 func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
@@ -107,22 +107,30 @@ func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 	return p, nil
 }
 
-// dryRun finds in every store, and rehearses in the database.
+// dryRun finds in every store: in the database by rehearsing.
 func (d *Desk) dryRun(ctx context.Context, tenant string, persons []string, now time.Time) ([]datastore.Row, error) {
 	scope := datastore.Scope{Tenant: tenant, Now: now}
 	identities, err := d.identities(ctx, scope, persons)
 	if err != nil {
 		return nil, err
 	}
-	scope.Identities = identities
-	rows, err := d.find(ctx, scope, persons)
+	name := d.database.Name()
+	rows, err := ask(ctx, d, name, "rehearse", about(tenant, persons[0]), func(ctx context.Context) ([]datastore.Row, error) {
+		return d.database.Rehearse(ctx, each(scope, persons))
+	})
 	if err != nil {
 		return nil, err
 	}
-	scope.Identities = nil
-	return rows, tell(ctx, d, d.database.Name(), "rehearse", about(tenant, persons[0]), func(ctx context.Context) error {
-		return d.database.Rehearse(ctx, each(scope, persons))
-	})
+	rows = stored(rows, name)
+	scope.Identities = identities
+	for _, store := range d.cfg.Stores {
+		more, err := d.findIn(ctx, store, scope, persons)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	return rows, nil
 }
 
 // insert draws the plan's id and stores it.

@@ -71,11 +71,15 @@ func (d *Desk) loadPlan(ctx context.Context, q sqldb.Querier, id string) (planRo
 // lockPlan is loadPlan of a row that nobody else changes until the end of the
 // transaction.
 func (d *Desk) lockPlan(ctx context.Context, tx datastore.Tx, id string) (planRow, error) {
-	lock := ""
-	if d.db.Kind != sqldb.SQLite { // whose writers are serial
-		lock = " FOR UPDATE"
+	return d.readPlan(ctx, tx, id, d.forUpdate())
+}
+
+// forUpdate locks what a statement reads; SQLite's writers are serial as it is.
+func (d *Desk) forUpdate() string {
+	if d.db.Kind == sqldb.SQLite {
+		return ""
 	}
-	return d.readPlan(ctx, tx, id, lock)
+	return " FOR UPDATE"
 }
 
 func (d *Desk) readPlan(ctx context.Context, q sqldb.Querier, id, lock string) (planRow, error) {
@@ -122,8 +126,12 @@ func (d *Desk) scrub(ctx context.Context, tx datastore.Tx, id, state string) err
 	if err != nil {
 		return err
 	}
-	row.state, row.body, row.approval, row.outcome, row.certificate = state, nil, nil, nil, nil
+	row.forget(state)
 	return d.storePlan(ctx, tx, &row)
+}
+
+func (row *planRow) forget(state string) {
+	row.state, row.body, row.approval, row.outcome, row.certificate = state, nil, nil, nil, nil
 }
 
 // remains is what stays of a plan that is certified.

@@ -142,41 +142,53 @@ func (x *execution) begin(ctx context.Context) error {
 		x.row.erased = at // the certificate says it in a moment
 		return nil
 	}
-	return x.change(ctx, true, func(tx *sql.Tx, row *planRow) error {
+	return x.change(ctx, true, func(tx *sql.Tx, row *planRow, b beside) error {
 		row.state, row.erased = stateErased, at
-		m, _, err := x.d.markIn(ctx, tx)
-		if err != nil {
-			return err
-		}
-		s, err := x.d.cfg.Ledger.Read(ctx, m.kept()...)
+		s, err := b.ledger.Read(ctx, b.mark.kept()...)
 		if err != nil {
 			return err
 		}
 		if err := x.d.storePlan(ctx, tx, row); err != nil {
 			return err
 		}
-		return x.d.settle(ctx, tx, s)
+		return x.d.settle(ctx, tx, s, b.locked, *row)
 	})
 }
 
+// beside is what stands beside a plan while it changes.
+type beside struct {
+	locked mark // as it stands
+	mark   mark // as decisions go by it
+	ledger erasurelog.Anchored
+}
+
 // change calls f with the plan row locked, unless another process has changed
-// it; f stores it. Where f raises the mark, that is locked before.
-func (x *execution) change(ctx context.Context, mark bool, f func(tx *sql.Tx, row *planRow) error) error {
+// it; f stores it. Where f goes by the ledger and raises the mark, that is locked
+// before.
+func (x *execution) change(ctx context.Context, marks bool, f func(tx *sql.Tx, row *planRow, b beside) error) (err error) {
+	var b beside
+	if marks {
+		if b.ledger, err = x.d.cfg.Ledger.Anchored(ctx); err != nil {
+			return err
+		}
+	}
 	var row planRow
-	err := x.d.recorded(ctx, []string{x.row.tenant}, func(tx *sql.Tx) error {
-		if mark {
-			if err := x.d.lockMark(ctx, tx); err != nil {
+	err = x.d.recorded(ctx, []string{x.row.tenant}, func(tx *sql.Tx) (err error) {
+		if marks {
+			if b.locked, err = x.d.lockMark(ctx, tx); err != nil {
+				return err
+			}
+			if b.mark, _, err = x.d.believed(ctx, b.locked); err != nil {
 				return err
 			}
 		}
-		var err error
 		if row, err = x.d.lockPlan(ctx, tx, x.row.id); err != nil {
 			return err
 		}
 		if !row.same(x.row) {
 			return errMoved
 		}
-		return f(tx, &row)
+		return f(tx, &row, b)
 	})
 	if err == nil {
 		x.row = row
@@ -193,16 +205,12 @@ func (x *execution) partial(ctx context.Context) (Outcome, error) {
 		return Outcome{}, err
 	}
 	said := false
-	err = x.change(ctx, true, func(tx *sql.Tx, row *planRow) error {
+	err = x.change(ctx, true, func(tx *sql.Tx, row *planRow, b beside) error {
 		row.state, row.erased = stateLeft, sql.NullInt64{} // the lease begins anew when nothing is left
-		m, _, err := x.d.markIn(ctx, tx)
-		if err != nil {
-			return err
-		}
-		x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+		x.ledger, err = b.ledger.Append(ctx, b.mark.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
 			entries := s.Plan(x.plan.ID)
 			last := entries[len(entries)-1]
-			said = last.Op == erasurelog.Partial && m.head.N < last.N
+			said = last.Op == erasurelog.Partial && b.mark.head.N < last.N
 			e, ok := follow(s, erasurelog.Partial, x.plan.ID)
 			if said || !ok {
 				return nil, nil
@@ -215,7 +223,7 @@ func (x *execution) partial(ctx context.Context) (Outcome, error) {
 		if err := x.d.storePlan(ctx, tx, row); err != nil {
 			return err
 		}
-		if err := x.d.settle(ctx, tx, x.ledger); err != nil || said {
+		if err := x.d.settle(ctx, tx, x.ledger, b.locked, *row); err != nil || said {
 			return err
 		}
 		return x.d.recordHead(ctx, tx, x.ledger.Head(), x.plan.Tenant, "privacy.erase.partial", planAttr(x.plan.ID), slog.String("outcome", "partial"))

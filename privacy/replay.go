@@ -201,7 +201,8 @@ func (r *replay) finish(ctx context.Context) error {
 	}
 	h := r.ledger.Head()
 	err = r.d.recorded(ctx, r.tenants(), func(tx *sql.Tx) error {
-		if err := r.d.lockMark(ctx, tx); err != nil {
+		locked, err := r.d.lockMark(ctx, tx)
+		if err != nil {
 			return err
 		}
 		for id, state := range plans {
@@ -210,7 +211,7 @@ func (r *replay) finish(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := r.d.raiseAll(ctx, tx, h, true, len(undecided) == 0); err != nil {
+		if err := r.d.raiseAll(ctx, tx, locked, h, true, len(undecided) == 0); err != nil {
 			return err
 		}
 		for _, tenant := range r.tenants() {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // While the ledger cannot be read nobody can say which erasures this database
@@ -43,12 +42,12 @@ func (d *Desk) traceRead() string {
 	return "''"
 }
 
-// traceNow is the trace of a row that this transaction writes.
-func (d *Desk) traceNow(ctx context.Context, tx datastore.Tx) (trace string, err error) {
-	if d.db.Kind != sqldb.Postgres {
-		return "", nil
+// traceWritten is the trace of a row that this transaction writes.
+func (d *Desk) traceWritten() string {
+	if d.db.Kind == sqldb.Postgres {
+		return traceOfWriting
 	}
-	return trace, mute("asking the database", sqldb.One(ctx, tx, []any{&trace}, `SELECT `+traceOfWriting))
+	return "''"
 }
 
 // lookedAt is what this process remembers of its last look at the ledger.
@@ -84,10 +83,11 @@ func unrestored(m mark, looked time.Time) bool {
 func (d *Desk) distrust(ctx context.Context) error {
 	d.looked.set(time.Time{})
 	return d.inTx(ctx, func(tx *sql.Tx) error {
-		if err := d.lockMark(ctx, tx); err != nil {
+		locked, err := d.lockMark(ctx, tx)
+		if err != nil {
 			return err
 		}
-		return d.setMark(ctx, tx, func(m *mark) bool {
+		return d.setMark(ctx, tx, locked, func(m *mark) bool {
 			changed := !m.seen.IsZero()
 			m.seen = time.Time{}
 			return changed

@@ -3,6 +3,7 @@ package privacy
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datastore"
@@ -10,43 +11,39 @@ import (
 )
 
 // settle raises the mark over what has been carried out in this database, and
-// stops before the first entry of which that is not so. The mark is locked.
-func (d *Desk) settle(ctx context.Context, tx datastore.Tx, s *erasurelog.State) error {
-	m, _, err := d.markIn(ctx, tx)
+// stops before the first entry of which that is not so. locked is the mark as
+// lockMark has answered it, own are rows that this transaction has just stored.
+func (d *Desk) settle(ctx context.Context, tx datastore.Tx, s *erasurelog.State, locked mark, own ...planRow) error {
+	m, _, err := d.believed(ctx, locked)
 	if err != nil {
 		return err
 	}
-	n, err := d.settled(ctx, tx, s, m.head.N)
-	if err != nil {
-		return err
-	}
-	if h, ok := s.At(n); ok {
-		return d.raise(ctx, tx, h, n == s.Head().N)
-	}
-	return nil
-}
-
-// settled is how far, from n on, the entries are carried out in this database.
-func (d *Desk) settled(ctx context.Context, q sqldb.Querier, s *erasurelog.State, n int64) (int64, error) {
+	n := m.head.N
 	for e := range s.After(n) {
-		_, settled, err := d.progress(ctx, q, s, e)
-		if err != nil || !settled {
-			return n, err
+		_, settled, err := d.progress(ctx, tx, s, e, own...)
+		if err != nil {
+			return err
+		}
+		if !settled {
+			break
 		}
 		n = e.N
 	}
-	return n, nil
+	if h, ok := s.At(n); ok {
+		return d.raise(ctx, tx, locked, h, n == s.Head().N)
+	}
+	return nil
 }
 
 // behind reports entries after the mark that this database knows nothing of:
 // it was restored, and erasing on would hide that. What it began itself and
 // has not finished yet is no such sign: the mark stays before that.
-func (d *Desk) behind(ctx context.Context, q sqldb.Querier, s *erasurelog.State, m mark, plan string) error {
+func (d *Desk) behind(ctx context.Context, tx datastore.Tx, s *erasurelog.State, m mark, plan string) error {
 	for e := range s.After(m.head.N) {
 		if e.Plan == plan {
 			continue
 		}
-		begun, settled, err := d.progress(ctx, q, s, e)
+		begun, settled, err := d.progress(ctx, tx, s, e)
 		if err != nil {
 			return err
 		}
@@ -57,12 +54,25 @@ func (d *Desk) behind(ctx context.Context, q sqldb.Querier, s *erasurelog.State,
 	return nil
 }
 
+// standing is a plan row as it is now: also where the transaction has an older view
+// (MariaDB), by which what another one has erased would not count.
+func (d *Desk) standing(ctx context.Context, tx datastore.Tx, id string, own []planRow) (planRow, error) {
+	if i := slices.IndexFunc(own, func(row planRow) bool { return row.id == id }); i >= 0 {
+		return own[i], nil
+	}
+	lock := ""
+	if d.db.Kind == sqldb.MariaDB || d.db.Kind == sqldb.MySQL {
+		lock = " LOCK IN SHARE MODE"
+	}
+	return d.readPlan(ctx, tx, id, lock)
+}
+
 // progress says whether this database has begun the plan of an entry, and
 // whether it is carried out here: an intent where the database has erased, a
 // Partial where nothing is left in any store. Holds, their ends and what was voided need nothing. A plan
 // that is done in the ledger and only erased here is neither: its end was lost
 // with a state of the database.
-func (d *Desk) progress(ctx context.Context, q sqldb.Querier, s *erasurelog.State, e erasurelog.Entry) (begun, settled bool, err error) {
+func (d *Desk) progress(ctx context.Context, tx datastore.Tx, s *erasurelog.State, e erasurelog.Entry, own ...planRow) (begun, settled bool, err error) {
 	switch e.Op {
 	case erasurelog.Intent, erasurelog.Partial, erasurelog.Done:
 	default:
@@ -71,7 +81,7 @@ func (d *Desk) progress(ctx context.Context, q sqldb.Querier, s *erasurelog.Stat
 	if e.Ignored || s.Status(e.Plan) == erasurelog.Withdrawn {
 		return false, true, nil
 	}
-	row, err := d.loadPlan(ctx, q, e.Plan)
+	row, err := d.standing(ctx, tx, e.Plan, own)
 	switch {
 	case errors.Is(err, ErrNoPlan), errors.Is(err, ErrPlanForged):
 		return false, false, nil

@@ -19,20 +19,23 @@ type turns struct {
 	taken map[string]chan struct{}
 }
 
-// take waits for its turn at all keys, or for the end of ctx.
-func (t *turns) take(ctx context.Context, keys ...string) (release func(), err error) {
+// take waits for its turn at all keys, or for the end of ctx. waited says that
+// somebody else was at work.
+func (t *turns) take(ctx context.Context, keys ...string) (release func(), waited bool, err error) {
 	keys = slices.Compact(slices.Sorted(slices.Values(keys)))
 	for i, key := range keys {
-		if err := t.one(ctx, key); err != nil {
+		behind, err := t.one(ctx, key)
+		if err != nil {
 			t.free(keys[:i])
-			return nil, err
+			return nil, false, err
 		}
+		waited = waited || behind
 	}
-	return func() { t.free(keys) }, nil
+	return func() { t.free(keys) }, waited, nil
 }
 
-func (t *turns) one(ctx context.Context, key string) error {
-	for {
+func (t *turns) one(ctx context.Context, key string) (waited bool, err error) {
+	for ; ; waited = true {
 		t.mu.Lock()
 		wait, busy := t.taken[key]
 		if !busy {
@@ -41,13 +44,13 @@ func (t *turns) one(ctx context.Context, key string) error {
 			}
 			t.taken[key] = make(chan struct{})
 			t.mu.Unlock()
-			return nil
+			return waited, nil
 		}
 		t.mu.Unlock()
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return ctx.Err()
+			return false, ctx.Err()
 		}
 	}
 }

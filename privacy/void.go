@@ -39,15 +39,20 @@ func (d *Desk) Void(ctx context.Context, v Voiding) error {
 	if err := d.allow(ctx, "privacy.void", v.Plan); err != nil {
 		return err
 	}
-	err = d.recorded(ctx, []string{row.tenant}, func(tx *sql.Tx) error { return d.void(ctx, tx, v) })
+	ledger, err := d.cfg.Ledger.Anchored(ctx)
+	if err != nil {
+		return err
+	}
+	err = d.recorded(ctx, []string{row.tenant}, func(tx *sql.Tx) error { return d.void(ctx, tx, ledger, v) })
 	if err != nil {
 		return err
 	}
 	return d.forget(ctx, v.Plan)
 }
 
-func (d *Desk) void(ctx context.Context, tx *sql.Tx, v Voiding) error {
-	if err := d.lockMark(ctx, tx); err != nil {
+func (d *Desk) void(ctx context.Context, tx *sql.Tx, ledger erasurelog.Anchored, v Voiding) error {
+	locked, err := d.lockMark(ctx, tx)
+	if err != nil {
 		return err
 	}
 	row, err := d.lockPlan(ctx, tx, v.Plan)
@@ -57,11 +62,11 @@ func (d *Desk) void(ctx context.Context, tx *sql.Tx, v Voiding) error {
 	case row.state == stateCertified, row.state == stateDone:
 		return ErrEnded
 	}
-	m, _, err := d.markIn(ctx, tx)
+	m, _, err := d.believed(ctx, locked)
 	if err != nil {
 		return err
 	}
-	s, err := d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+	s, err := ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
 		switch s.Status(v.Plan) {
 		case erasurelog.Withdrawn:
 			return nil, nil
@@ -86,7 +91,7 @@ func (d *Desk) void(ctx context.Context, tx *sql.Tx, v Voiding) error {
 	if err := d.scrub(ctx, tx, v.Plan, stateVoid); err != nil {
 		return err
 	}
-	if err := d.settle(ctx, tx, s); err != nil {
+	if err := d.settle(ctx, tx, s, locked); err != nil {
 		return err
 	}
 	return d.recordHead(ctx, tx, s.Head(), row.tenant, "privacy.void", planAttr(v.Plan), slog.String("reason", v.Because))

@@ -4,6 +4,7 @@ package testdb
 type Counts struct {
 	Statements int // their texts, COMMIT not among them
 	Rows       int // that were read
+	Commits    int
 }
 
 // Counts returns what there was since it was asked last.
@@ -15,9 +16,10 @@ func (c *Cutter) Counts() Counts {
 	return out
 }
 
-func (c *Cutter) count(statements, rows int) {
+func (c *Cutter) count(more Counts) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.counts.Statements += statements
-	c.counts.Rows += rows
+	c.counts.Statements += more.Statements
+	c.counts.Rows += more.Rows
+	c.counts.Commits += more.Commits
 }

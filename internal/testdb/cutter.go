@@ -177,7 +177,7 @@ type cutConn struct {
 
 // note remembers what runs outside of any transaction.
 func (c *cutConn) note(query string) {
-	c.cutter.count(1, 0)
+	c.cutter.count(Counts{Statements: 1})
 	if c.inTx {
 		return
 	}
@@ -350,7 +350,7 @@ func (r *cutRows) Next(dest []driver.Value) error {
 	}
 	err := r.Rows.Next(dest)
 	if err == nil {
-		r.conn.cutter.count(0, 1)
+		r.conn.cutter.count(Counts{Rows: 1})
 	}
 	return err
 }
@@ -372,6 +372,7 @@ func (tx *cutTx) Commit() error {
 	if err := tx.Tx.Commit(); err != nil {
 		return err
 	}
+	tx.conn.cutter.count(Counts{Commits: 1})
 	if tx.conn.cutter.due(true) {
 		return errors.Join(driver.ErrBadConn, tx.conn.cutter.end(tx.conn))
 	}

@@ -18,8 +18,9 @@ type Transactional interface {
 	EraseIn(ctx context.Context, scopes []Scope, last func(ctx context.Context, tx Tx, found []Row) error) error
 	// Rehearse carries the same out with every constraint checked at once and
 	// with short waits for locks, and takes it back: a nil error means that an
-	// erasure meets nothing in the schema that refuses it.
-	Rehearse(ctx context.Context, scopes []Scope) error
+	// erasure meets nothing in the schema that refuses it. It answers what EraseIn
+	// would hand to last.
+	Rehearse(ctx context.Context, scopes []Scope) ([]Row, error)
 }
 
 // Numbered is an optional method of a [Store] whose keys are numbers that the

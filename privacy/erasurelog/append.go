@@ -30,10 +30,16 @@ const clockSlack = time.Minute
 // with [ErrClock]. After any other error, also the end of ctx, the entry may
 // stand or not: call again, and decide sees it.
 func (l *Log) Append(ctx context.Context, kept []Kept, decide func(*State) (*Entry, error)) (*State, error) {
-	anchors, err := l.Anchors(ctx)
+	a, err := l.Anchored(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return a.Append(ctx, kept, decide)
+}
+
+// Append is [Log.Append] with the answers of the anchors.
+func (a Anchored) Append(ctx context.Context, kept []Kept, decide func(*State) (*Entry, error)) (*State, error) {
+	l, anchors := a.log, a.heads
 	for range attempts {
 		v, err := l.read(ctx, false, anchors, kept)
 		if err != nil {

@@ -313,8 +313,12 @@ func rehearsal(t *testing.T, f Fixture) {
 	}
 	f.Plant(t, f.Tenants[0], one)
 	before := f.found(t, f.Tenants[0], one)
-	if err := store.Rehearse(t.Context(), []datastore.Scope{f.scope()}); err != nil {
+	rehearsed, err := store.Rehearse(t.Context(), []datastore.Scope{f.scope()})
+	if err != nil {
 		t.Fatalf("Rehearse: %v", err)
+	}
+	if len(rehearsed) != len(before) {
+		t.Errorf("Rehearse answered %d rows of %d that Find locates", len(rehearsed), len(before))
 	}
 	after := f.found(t, f.Tenants[0], one)
 	if len(after) != len(before) {

@@ -141,7 +141,7 @@ func TestMembersOfAJSONColumn(t *testing.T) {
 			if typ == "TEXT" || typ == "text" {
 				run(`INSERT INTO people VALUES ('c6', 'p4', '{"name": "Ann"')`)
 				var refused *sqlstore.ValueError
-				require.ErrorAs(t, s.Rehearse(t.Context(), []datastore.Scope{scopeOf("p4")}), &refused)
+				require.ErrorAs(t, rehearse(t, s, scopeOf("p4")), &refused)
 				require.Equal(t, "attribs/name", refused.Column)
 			}
 		}
@@ -164,7 +164,7 @@ func TestARehearsalSaysWhatTheSchemaRefuses(t *testing.T) {
 			run(t, db, `CREATE TABLE `+table+` (id VARCHAR(20) PRIMARY KEY, person VARCHAR(20), v `+c.column+`)`)
 			run(t, db, `INSERT INTO `+table+` VALUES ('c1', 'p1', 'needle@x'), ('c2', 'p1', 'other@x')`)
 			s := storeOf(t, db, changing(table, datamap.Column{Erase: c.action}))
-			for _, err := range []error{s.Rehearse(t.Context(), []datastore.Scope{scopeOf("p1")}), s.Erase(t.Context(), scopeOf("p1"), nil)} {
+			for _, err := range []error{rehearse(t, s, scopeOf("p1")), s.Erase(t.Context(), scopeOf("p1"), nil)} {
 				var refused *sqlstore.DatabaseError
 				require.ErrorAs(t, err, &refused, name)
 				require.Equal(t, table, refused.Table)
@@ -179,10 +179,10 @@ func TestARehearsalSaysWhatTheSchemaRefuses(t *testing.T) {
 		run(t, db, `CREATE TABLE contacts (id VARCHAR(20) PRIMARY KEY, person VARCHAR(20), email VARCHAR(20))`, `CREATE TABLE notes (id VARCHAR(20), contact VARCHAR(20) REFERENCES contacts(id) DEFERRABLE INITIALLY DEFERRED)`,
 			`INSERT INTO contacts VALUES ('c1', 'p1', 'a')`, `INSERT INTO notes VALUES ('n1', 'c1')`)
 		s := storeOf(t, db, contacts)
-		require.Error(t, s.Rehearse(t.Context(), []datastore.Scope{scopeOf("p1")}), "a deferred constraint")
+		require.Error(t, rehearse(t, s, scopeOf("p1")), "a deferred constraint")
 		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM contacts`))
 		run(t, db, `DELETE FROM notes`)
-		require.NoError(t, s.Rehearse(t.Context(), []datastore.Scope{scopeOf("p1")}))
+		require.NoError(t, rehearse(t, s, scopeOf("p1")))
 	})
 }
 
@@ -200,7 +200,7 @@ func TestARedactionThatIsNoValueOfTheType(t *testing.T) {
 			return
 		}
 		require.NoError(t, err)
-		require.Error(t, s.Rehearse(t.Context(), []datastore.Scope{scopeOf("p1")}))
+		require.Error(t, rehearse(t, s, scopeOf("p1")))
 		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM people WHERE v = 1980`))
 	})
 }

@@ -51,6 +51,11 @@ func handed(db *sql.DB, tables ...datamap.Table) sqlstore.Config {
 
 func scopeOf(person string) datastore.Scope { return datastore.Scope{Tenant: "t1", Person: person} }
 
+func rehearse(t *testing.T, s *sqlstore.Store, scope datastore.Scope) error {
+	_, err := s.Rehearse(t.Context(), []datastore.Scope{scope})
+	return err
+}
+
 func found(t *testing.T, s *sqlstore.Store, person string) (names []string) {
 	rows, err := s.Find(t.Context(), scopeOf(person))
 	require.NoError(t, err)
@@ -65,7 +70,7 @@ func erased(t *testing.T, s *sqlstore.Store, person string) {
 	t.Helper()
 	rows, err := s.Find(t.Context(), scopeOf(person))
 	require.NoError(t, err)
-	require.NoError(t, s.Rehearse(t.Context(), []datastore.Scope{scopeOf(person)}))
+	require.NoError(t, rehearse(t, s, scopeOf(person)))
 	again, err := s.Find(t.Context(), scopeOf(person))
 	require.NoError(t, err)
 	require.Equal(t, rows, again, "a rehearsal leaves nothing behind")

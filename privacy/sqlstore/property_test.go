@@ -34,7 +34,9 @@ func TestErasuresOnRandomSchemas(t *testing.T) {
 			found, err := s.FindAll(t.Context(), scopes)
 			require.NoError(rt, err, "%v", errors.Unwrap(err))
 			require.NotEmpty(rt, found)
-			require.NoError(rt, s.Rehearse(t.Context(), scopes))
+			rehearsed, err := s.Rehearse(t.Context(), scopes)
+			require.NoError(rt, err)
+			require.ElementsMatch(rt, found, rehearsed)
 
 			require.NoError(rt, s.EraseIn(t.Context(), scopes, func(context.Context, datastore.Tx, []datastore.Row) error { return nil }))
 			require.NoError(rt, s.Flush(t.Context()))

@@ -21,11 +21,12 @@ const lockWait = 3 * time.Second
 // records, and takes it back. Constraints that the schema defers to the end of a
 // transaction are checked; on SQLite foreign keys alone can be deferred. It waits
 // for a lock no longer than Config.LockWait, on SQLite as long as the connection
-// does. Nothing that it writes is ever seen by anybody.
-func (s *Store) Rehearse(ctx context.Context, scopes []datastore.Scope) error {
+// does. Nothing that it writes is ever seen by anybody. It answers the rows that it
+// has found.
+func (s *Store) Rehearse(ctx context.Context, scopes []datastore.Scope) (rows []datastore.Row, err error) {
 	seekers, p, err := s.prepare(ctx, scopes)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = s.write(ctx, func(tx *sql.Tx) (err error) {
 		restore, err := s.impatient(ctx, tx)
@@ -44,12 +45,13 @@ func (s *Store) Rehearse(ctx context.Context, scopes []datastore.Scope) error {
 		if err := s.immediate(ctx, tx, before); err != nil {
 			return err
 		}
+		rows = e.rows()
 		return errRehearsed
 	})
 	if errors.Is(err, errRehearsed) {
-		return nil
+		return rows, nil
 	}
-	return err
+	return nil, err
 }
 
 // impatient bounds the waits for locks within the transaction; restore gives the

@@ -92,7 +92,7 @@ func TestRowsThatBelongToOthers(t *testing.T) {
 			"bills a/1": datastore.Pseudonymised, "items 1": datastore.Kept, "bills a/2": datastore.Deleted, "items 2": datastore.Deleted, "deals 1": datastore.Deleted, "deals 2": datastore.Redacted,
 			"parts 1": datastore.Deleted, "parts 2": datastore.Deleted, "comments 1": datastore.Deleted,
 		}, classes)
-		require.NoError(t, s.Rehearse(t.Context(), []datastore.Scope{scope}))
+		require.NoError(t, rehearse(t, s, scope))
 		require.NoError(t, s.Erase(t.Context(), scope, nil))
 		left, err := s.Remaining(t.Context(), scope, rows)
 		require.NoError(t, err)
@@ -219,12 +219,12 @@ func TestARehearsalDoesNotWaitForLong(t *testing.T) {
 		require.NoError(t, err)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		err = s.Rehearse(ctx, []datastore.Scope{scopeOf("p1")})
+		_, err = s.Rehearse(ctx, []datastore.Scope{scopeOf("p1")})
 		var failed *sqlstore.DatabaseError
 		require.ErrorAs(t, err, &failed)
 		require.NoError(t, ctx.Err())
 		require.NoError(t, tx.Rollback())
-		require.NoError(t, s.Rehearse(t.Context(), []datastore.Scope{scopeOf("p1")}))
+		require.NoError(t, rehearse(t, s, scopeOf("p1")))
 		if kind == sqldb.MariaDB {
 			for range 3 {
 				require.NotEqual(t, 1, count(t, db, `SELECT @@SESSION.innodb_lock_wait_timeout`), "the connection has its own bound again")
