@@ -165,19 +165,6 @@ func (u uncommitted) EraseIn(ctx context.Context, scopes []datastore.Scope, last
 	})
 }
 
-// failsToCommit executes a plan whose intent then stands in the ledger alone.
-func (s *system) failsToCommit(plan string) {
-	s.t.Helper()
-	database := s.cfg.Database
-	s.cfg.Database = uncommitted{database}
-	s.reopen()
-	_, err := s.desk.Execute(s.t.Context(), plan)
-	require.ErrorIs(s.t, err, errBlown)
-	require.Equal(s.t, "approved", s.state(plan))
-	s.cfg.Database = database
-	s.reopen()
-}
-
 // committed ends the process behind the commit.
 type committed struct {
 	datastore.Transactional

@@ -2,6 +2,7 @@ package privacy_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -131,18 +132,24 @@ func TestNoIntentOfATwinStaysOpen(t *testing.T) {
 			s := quick(t)
 			ann := s.contact("ann@a.example")
 			first, second := s.approved(ann), s.approved(ann)
-			if moment == "before the commit" {
+			switch moment {
+			case "a store was down":
 				s.keys.broken = true
-				s.isPartial(second.ID)
+				s.isPartial(first.ID)
 				s.keys.broken = false
-				s.failsToCommit(first.ID)
-			} else {
-				s.keys.broken = moment == "a store was down"
-				if s.keys.broken {
-					s.isPartial(first.ID)
-					s.keys.broken = false
-				} else {
-					s.endsBetween(first.ID)
+			case "before the other stores":
+				s.endsBetween(first.ID)
+			case "before the commit": // of another process, while this one asks the other stores
+				cfg, failed := s.cfg, false
+				cfg.Database = uncommitted{cfg.Database}
+				other, err := privacy.Open(t.Context(), cfg)
+				require.NoError(t, err)
+				s.ask().f = func(ctx context.Context) error {
+					if !failed {
+						_, err := other.Execute(ctx, first.ID)
+						failed = errors.Is(err, errBlown)
+					}
+					return nil
 				}
 			}
 			o := s.done(second.ID)
@@ -181,10 +188,10 @@ func TestTwinsEndWhereverItIsInterrupted(t *testing.T) {
 		s.isPartial(first.ID)
 		s.keys.broken = false
 		s.fuse.left = n
-		_, err := s.desk.Execute(t.Context(), second.ID)
+		o, err := s.desk.Execute(t.Context(), second.ID)
 		blown := s.fuse.left == 0
 		s.fuse.left = 0
-		if err != nil {
+		if err != nil || o.State != privacy.Done {
 			s.open()
 			s.cfg.Delay, s.cfg.Lease = privacy.None, privacy.None
 			s.reopen()
