@@ -14,8 +14,8 @@ import (
 // Refusals of the boot gate.
 var (
 	// ErrBehind says that the ledger knows erasures that have not been carried out
-	// in this database: it was restored, by whatever tool, or a process ended with
-	// an erasure begun or Partial. Remedy: call Replay, or Execute what was begun.
+	// in this database: it was restored, by whatever tool, or an erasure has begun
+	// that not every store has answered, or is Partial. Remedy: call Replay, or Execute what was begun.
 	ErrBehind = errors.New("privacy: database is behind the erasure ledger")
 	// ErrUndecided says that rows of erased persons came back of which nobody
 	// knows whether they are older than the erasure. Remedy: Decide about each of
@@ -59,10 +59,10 @@ type Gate struct {
 }
 
 // Ready is the boot gate: nil means that every erasure of the ledger has been
-// carried out in this database. It refuses with ErrBehind after a restore, and
-// with a ledger error when the ledger itself is wrong. [Desk.Gate] says what a nil
-// leaves open, such as a ledger that has not been readable for less than
-// Config.Grace: show its Warning to somebody.
+// carried out in this database and the other stores. It refuses with ErrBehind
+// after a restore, and with a ledger error when the ledger itself is wrong.
+// [Desk.Gate] says what a nil leaves open, such as a ledger that has not been
+// readable for less than Config.Grace: show its Warning to somebody.
 func (d *Desk) Ready(ctx context.Context) error {
 	_, err := d.Gate(ctx)
 	return err
@@ -115,7 +115,7 @@ func (d *Desk) look(ctx context.Context) (Gate, error) {
 		if err != nil {
 			return err
 		}
-		return d.raiseAll(ctx, tx, locked, s.Head(), false, true)
+		return d.raiseAll(ctx, tx, locked, s.Head(), time.Time{}, true)
 	})
 	if err != nil {
 		return Gate{}, err

@@ -23,18 +23,7 @@ type Person struct {
 
 // Person looks a person up by the keys of all its ids, each under every root
 // ([Log.Keys]). Its cost is that of what it finds.
-func (s *State) Person(keys ...string) Person {
-	parsed := make([]personKey, 0, len(keys))
-	for _, k := range keys {
-		id, text, _ := strings.Cut(k, "/")
-		root, err := parseRoot(id)
-		digest, ok := digestKey(text)
-		if err == nil && ok {
-			parsed = append(parsed, personKey{root, digest})
-		}
-	}
-	return s.person(parsed...)
-}
+func (s *State) Person(keys ...string) Person { return s.person(parsedKeys(keys)...) }
 
 // Told is what a state of the ledger says of the person of one id: [State.Person]
 // for a replay, which asks about everyone.
@@ -43,21 +32,35 @@ func (l *Log) Told(ctx context.Context, s *State, tenant, person string) (Person
 	if err != nil {
 		return Person{}, err
 	}
-	var room [2]personKey // mostly there is one root
+	var room [2]parsedKey // mostly there is one root
 	keys := room[:0]
 	for i, root := range roots {
-		keys = append(keys, personKey{root, [sha256.Size]byte(digests[i])})
+		keys = append(keys, parsedKey{root, [sha256.Size]byte(digests[i])})
 	}
 	return s.person(keys...), nil
 }
 
-// personKey is a digest and the root that it is under.
-type personKey struct {
+// parsedKey is a digest and the root that it is under: what [Log.Keys] writes out.
+type parsedKey struct {
 	root   uint32
 	digest [sha256.Size]byte
 }
 
-func (s *State) person(keys ...personKey) Person {
+// parsedKeys leaves out what is no key.
+func parsedKeys(keys []string) []parsedKey {
+	parsed := make([]parsedKey, 0, len(keys))
+	for _, k := range keys {
+		id, text, _ := strings.Cut(k, "/")
+		root, err := parseRoot(id)
+		digest, ok := digestKey(text)
+		if err == nil && ok {
+			parsed = append(parsed, parsedKey{root, digest})
+		}
+	}
+	return parsed
+}
+
+func (s *State) person(keys ...parsedKey) Person {
 	var p Person
 	for _, i := range s.about(keys) {
 		e := s.index.entry(i)
@@ -72,8 +75,8 @@ func (s *State) person(keys ...personKey) Person {
 	return p
 }
 
-// about returns the records of intents and holds of a person, in order.
-func (s *State) about(keys []personKey) []int {
+// about returns the records that are about one of the keys, in order.
+func (s *State) about(keys []parsedKey) []int {
 	s.index.mu.RLock()
 	defer s.index.mu.RUnlock()
 	var found []int
