@@ -74,13 +74,14 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 // ended meanwhile stays as it is.
 func (d *Desk) endTwin(ctx context.Context, tx datastore.Tx, id string, erased sql.NullInt64) error {
 	row, err := d.lockPlan(ctx, tx, id)
-	if err != nil {
+	forged := errors.Is(err, ErrPlanForged) // nobody can execute it, and it names the person
+	if err != nil && !forged {
 		return err
 	}
 	if len(row.body) == 0 {
 		return nil
 	}
-	if row.intent > 0 {
+	if row.intent > 0 && !forged {
 		row.erased = erased
 	}
 	row.state, row.body, row.approval, row.outcome = stateCancelled, nil, nil, nil
