@@ -72,23 +72,29 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 // endTwin ends another plan of the persons, which has nothing left to do. Where
 // it had begun, also by a commit that failed, it is carried out with this one. One
 // that another process has ended meanwhile, or begun for others too, stays as it is.
+// A row that somebody has written is nobody's to execute, and names the person.
 func (x *execution) endTwin(ctx context.Context, tx datastore.Tx, id string) (ended bool, err error) {
 	row, err := x.d.lockPlan(ctx, tx, id)
-	if err != nil || len(row.body) == 0 {
+	forged := errors.Is(err, ErrPlanForged)
+	switch {
+	case err != nil && !forged:
 		return false, err
+	case len(row.body) == 0:
+		return false, nil
 	}
 	s, err := x.d.cfg.Ledger.Latest(ctx) // nobody begins it while the row is locked
 	if err != nil {
 		return false, err
 	}
-	if s.Status(id) != erasurelog.Unknown {
+	begun := s.Status(id) != erasurelog.Unknown
+	if begun && !forged {
 		if twin, err := x.d.open(row); err != nil || !twin.within(x.plan) {
 			return false, err
 		}
 		row.erased = x.row.erased
 	}
 	row.state, row.body, row.approval, row.outcome = stateCancelled, nil, nil, nil
-	return true, x.d.storePlan(ctx, tx, &row)
+	return !begun || !forged, x.d.storePlan(ctx, tx, &row)
 }
 
 // isDone says in the ledger that a plan is; one that was begun for the same persons is so

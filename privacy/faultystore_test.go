@@ -138,30 +138,33 @@ func finds(f *fault, method string, do, theirs func() ([]datastore.Row, error)) 
 // first half.
 func lists[T any](f *fault, method string, do iter.Seq2[T, error], can ...string) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		kind, n := f.befalls(method, can...), 0
-		for range do {
-			n++
+		kind := f.befalls(method, can...)
+		type one struct {
+			item T
+			err  error
 		}
-		i := 0
+		var all []one
 		for item, err := range do {
-			if i++; i > (n+1)/2 {
-				switch kind {
-				case fails, lost:
-					yield(item, errBlown)
-					return
-				case hangs, late:
-					yield(item, f.hang())
-					return
-				case half:
-					return
-				}
-			}
-			if kind == nothing {
+			all = append(all, one{item, err})
+		}
+		switch kind {
+		case nothing:
+			return
+		case "", twice:
+		default:
+			all = all[:(len(all)+1)/2]
+		}
+		for _, o := range all {
+			if !yield(o.item, o.err) || kind == twice && !yield(o.item, o.err) {
 				return
 			}
-			if !yield(item, err) || kind == twice && !yield(item, err) {
-				return
-			}
+		}
+		var none T
+		switch kind {
+		case fails:
+			yield(none, errBlown)
+		case hangs:
+			yield(none, f.hang())
 		}
 	}
 }

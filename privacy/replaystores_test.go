@@ -96,8 +96,8 @@ func TestAReplayAsksForAliasesThatNoStoreLists(t *testing.T) {
 	require.Equal(t, 1, r.Erased, "they are one person")
 }
 
-// Rows of the plan table that somebody has written to end no replay: nobody can
-// execute them.
+// Rows of the plan table that somebody has written keep another plan of the person
+// from no certificate, and end no replay: nobody can execute them.
 func TestForgedPlansEndNoReplay(t *testing.T) {
 	s := quick(t)
 	ann := s.contact("ann@a.example")

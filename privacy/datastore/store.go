@@ -130,10 +130,12 @@ type Store interface {
 	// Export yields the person's records with their stored values.
 	Export(ctx context.Context, scope Scope) iter.Seq2[Record, error]
 	// Erase erases what Find locates in the scope, and the rows that were found
-	// before.
+	// before, when the erasure was planned at the earliest: what has come to
+	// somebody else since stays, where the store can tell.
 	Erase(ctx context.Context, scope Scope, found []Row) error
 	// Remaining reads back: how many of the rows found before, and how many that
-	// a fresh search finds in the scope, still hold what should be gone.
+	// a fresh search finds in the scope, still hold what should be gone. A row that
+	// is somebody else's by now is none of them.
 	Remaining(ctx context.Context, scope Scope, found []Row) (int, error)
 }
 

@@ -124,29 +124,13 @@ func (l *Ledger) write(ctx context.Context, f func(tx *sql.Tx) error) error {
 // Create is Medium.Create. The ledger begins with a line of number 0 that is
 // empty: so a table that was emptied is told from a ledger without entries.
 func (l *Ledger) Create(ctx context.Context) error {
-	err := l.write(ctx, func(tx *sql.Tx) error {
-		there, err := l.stands(ctx, tx, 0)
-		if err != nil || there {
-			return errors.Join(err, existing(there))
-		}
-		return l.insert(ctx, tx, 0, []byte{})
-	})
-	if err == nil || errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	if there, asked := l.stands(ctx, l.db, 0); asked == nil && there { // another process was faster
-		if _, refused := sqldb.Refused(err); refused {
+	err := l.write(ctx, func(tx *sql.Tx) error { return l.insert(ctx, tx, 0, []byte{}) })
+	if _, refused := sqldb.Refused(err); refused {
+		if there, asked := l.stands(ctx, l.db, 0); asked == nil && there {
 			return fs.ErrExist
 		}
 	}
 	return err
-}
-
-func existing(there bool) error {
-	if there {
-		return fs.ErrExist
-	}
-	return nil
 }
 
 func (l *Ledger) insert(ctx context.Context, tx *sql.Tx, n int64, line []byte) error {
