@@ -234,6 +234,12 @@ func (d *Desk) find(ctx context.Context, scope datastore.Scope, persons []string
 }
 
 func (d *Desk) findIn(ctx context.Context, store datastore.Store, scope datastore.Scope, persons []string) ([]datastore.Row, error) {
+	if t, ok := store.(datastore.Transactional); ok && len(persons) > 1 { // whose rows lead to each other's
+		rows, err := ask(ctx, d, store.Name(), "find", about(scope.Tenant, persons[0]), func(ctx context.Context) ([]datastore.Row, error) {
+			return t.FindAll(ctx, each(scope, persons))
+		})
+		return once(stored(rows, store.Name())), err
+	}
 	var all []datastore.Row
 	for _, person := range persons {
 		scope := scope
@@ -247,6 +253,37 @@ func (d *Desk) findIn(ctx context.Context, store datastore.Store, scope datastor
 		all = append(all, stored(rows, store.Name())...)
 	}
 	return all, nil
+}
+
+// once names each row once, of those that were found for several persons who are
+// erased together: as one that goes, where it does, or as the one whose own it is.
+func once(rows []datastore.Row) (all []datastore.Row) {
+	type place struct{ store, table, key string }
+	rank := func(r datastore.Row) int {
+		switch {
+		case r.Class == datastore.Deleted:
+			return 2
+		case !r.Others:
+			return 1
+		}
+		return 0
+	}
+	at := map[place]int{}
+	for _, r := range rows {
+		here := place{r.Store, r.Table, r.Key}
+		i, known := at[here]
+		if !known || r.Key == "" {
+			at[here] = len(all)
+			all = append(all, r)
+			continue
+		}
+		clean := all[i].Clean && r.Clean
+		if rank(r) >= rank(all[i]) {
+			all[i] = r
+		}
+		all[i].Clean = clean
+	}
+	return all
 }
 
 // stored names the store in its rows.

@@ -38,7 +38,7 @@ func (x *execution) eraseDatabase(ctx context.Context) error {
 	after, err := ask(ctx, x.d, name, "erase", about(x.plan.Tenant, x.plan.Person), func(ctx context.Context) (erasedNow, error) {
 		var after erasedNow
 		err := x.d.database.EraseIn(ctx, each(scope, x.plan.persons()), func(ctx context.Context, tx datastore.Tx, found []datastore.Row) (err error) {
-			after, err = x.last(ctx, tx, ledger, stored(found, name), tops)
+			after, err = x.last(ctx, tx, ledger, once(stored(found, name)), tops)
 			return err
 		})
 		if err == nil && after.ledger == nil {

@@ -121,7 +121,7 @@ func (d *Desk) dryRun(ctx context.Context, tenant string, persons []string, now 
 	if err != nil {
 		return nil, err
 	}
-	rows = stored(rows, name)
+	rows = once(stored(rows, name))
 	scope.Identities = identities
 	for _, store := range d.cfg.Stores {
 		more, err := d.findIn(ctx, store, scope, persons)

@@ -29,6 +29,7 @@ func (r *replay) search(ctx context.Context) error {
 	if err := r.locate(ctx); err != nil {
 		return err
 	}
+	r.goWithOthers()
 	var all []datastore.Row
 	for _, t := range r.targets {
 		if len(t.rows) > 0 {
@@ -38,6 +39,27 @@ func (r *replay) search(ctx context.Context) error {
 	}
 	r.report.Counts = Sum(all)
 	return nil
+}
+
+// goWithOthers leaves nobody to decide about a row of two erased persons, of which
+// the intent of one says that it is older: it goes with that one.
+func (r *replay) goWithOthers() {
+	type place struct{ tenant, store, table, key string }
+	goes := map[place]bool{}
+	for _, t := range r.targets {
+		for _, row := range t.rows {
+			if row.Class == datastore.Deleted && row.Key != "" {
+				goes[place{t.person.Tenant, row.Store, row.Table, row.Key}] = true
+			}
+		}
+	}
+	r.report.Undated = nil
+	for _, t := range r.targets {
+		t.undated = slices.DeleteFunc(t.undated, func(row datastore.Row) bool {
+			return goes[place{t.person.Tenant, row.Store, row.Table, row.Key}]
+		})
+		r.report.Undated = append(r.report.Undated, t.undated...)
+	}
 }
 
 // identify asks by what the database knows the persons, before it forgets. What

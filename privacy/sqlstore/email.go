@@ -19,6 +19,9 @@ func (s *Store) known(c *condition, f field, kind string, values []string) {
 		return
 	}
 	lower, folded := field{column: column{kind: textual, cast: "text"}, name: "LOWER(" + f.shown() + ")", on: f.on}, make([]any, len(values))
+	if f.mysql() { // of a character set that lacks some of the letters, too
+		lower.name = "LOWER(CONVERT(" + f.shown() + " USING utf8mb4))"
+	}
 	forms := map[rune]rune{} // of the letters of these values, other than A to Z, which every database knows
 	for i, v := range values {
 		folded[i] = strings.Map(func(r rune) rune { return canonical(r, forms) }, v)

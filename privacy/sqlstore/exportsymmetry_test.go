@@ -135,7 +135,7 @@ func rowName(m *datamap.Map, r wholedb.Row) (name string, ok bool) {
 
 // ofLink names the record of a row in a link table.
 func ofLink(m *datamap.Map, r wholedb.Row) (record string, ok bool) {
-	if _, mapped := m.Table(r.Table); mapped {
+	if t, mapped := m.Table(r.Table); mapped && t.Reaches() {
 		return "", false
 	}
 	for _, table := range m.Tables {

@@ -99,6 +99,9 @@ func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, s
 	if err := f.follow(ctx); err != nil {
 		return nil, err
 	}
+	if err := f.together(ctx); err != nil {
+		return nil, err
+	}
 	if err := f.pointing(ctx); err != nil {
 		return nil, err
 	}

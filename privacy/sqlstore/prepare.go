@@ -14,6 +14,7 @@ import (
 type prepared struct {
 	cfg      *Config
 	calls    bool // outside of a transaction: what is missing is asked for
+	together bool // the scopes are erased one behind the other: what is only theirs goes
 	texts    map[string]string
 	scrubbed map[string]bool
 	joint    map[jointID]Redaction

@@ -296,7 +296,9 @@ func (s *Store) FindAll(ctx context.Context, scopes []datastore.Scope) ([]datast
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.find(ctx, s.db, seekers, s.preparing(), nil)
+	p := s.preparing()
+	p.together = true
+	found, err := s.find(ctx, s.db, seekers, p, nil)
 	return visible(found, seekers), err
 }
 
