@@ -3,6 +3,7 @@ package privacy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 )
@@ -107,7 +108,8 @@ func (h *hanging) end(key string, c *call) {
 
 // ask calls a store about a person and comes back when ctx ends, whether the
 // store does or not: then the call goes on in its goroutine, and what it
-// answers is dropped. A store's panic is that of whoever asks.
+// answers is dropped. A panic is an error, for the goroutine is ours and nobody
+// else could catch it.
 func ask[T any](ctx context.Context, d *Desk, store, op, about string, f func(ctx context.Context) (T, error)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
@@ -118,15 +120,16 @@ func ask[T any](ctx context.Context, d *Desk, store, op, about string, f func(ct
 		return none, &StoreError{store, op, ErrHangs}
 	}
 	type answer struct {
-		value    T
-		err      error
-		panicked any
+		value T
+		err   error
 	}
 	answers, c := make(chan answer, 1), &call{}
 	go func() {
-		var a answer
+		a := answer{err: errEnded}
 		defer func() {
-			a.panicked = recover()
+			if p := recover(); p != nil {
+				a.err = panicked(p)
+			}
 			d.hanging.end(key, c)
 			answers <- a
 		}()
@@ -134,9 +137,6 @@ func ask[T any](ctx context.Context, d *Desk, store, op, about string, f func(ct
 	}()
 	select {
 	case a := <-answers:
-		if a.panicked != nil {
-			panic(a.panicked) //nolint:forbidigo // the store's, in the goroutine of whoever asked
-		}
 		if a.err != nil {
 			return none, &StoreError{store, op, a.err}
 		}
@@ -145,6 +145,15 @@ func ask[T any](ctx context.Context, d *Desk, store, op, about string, f func(ct
 		d.hanging.leave(key, c)
 		return none, &StoreError{store, op, context.Cause(ctx)}
 	}
+}
+
+var errEnded = errors.New("the store ended its goroutine")
+
+func panicked(p any) error {
+	if err, ok := p.(error); ok {
+		return fmt.Errorf("the store panicked: %w", err)
+	}
+	return fmt.Errorf("the store panicked with a %T", p)
 }
 
 // tell is ask for a call that answers nothing.

@@ -21,7 +21,11 @@
 //
 // # Errors
 //
-//	ErrLater  temporary  (wrapped by a store) the erasure is under way: the outcome is Waiting, execute again
+//	ErrLater       temporary  (wrapped by a store) the erasure is under way: the outcome is Waiting, execute again
+//	ErrShredded    permanent  (wrapped by whoever opens a sealed value) its key was destroyed: an export says that it is left out
+//	ErrShared      permanent  (wrapped by a store) correct the data: an identity of the person is somebody else's, too
+//	ErrUnreadable  permanent  (wrapped by People) mend the row: nobody can say whose it is
+//	ErrScope       permanent  name tenant and person
 //
 // Stability: settling.
 package datastore

@@ -59,7 +59,11 @@ func (s *Store) exportable(ctx context.Context, scope datastore.Scope) ([][]*loc
 	}
 	rows := make([][]*located, len(s.entities))
 	for _, l := range found {
-		if i := slices.Index(s.entities, l.e); !l.hidden {
+		own, err := l.isOwn(scope.Aliases)
+		if err != nil {
+			return nil, dbError("export", l.e.Name, err)
+		}
+		if i := slices.Index(s.entities, l.e); !l.hidden && !own {
 			rows[i] = append(rows[i], l)
 		}
 	}

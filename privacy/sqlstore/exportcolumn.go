@@ -50,7 +50,7 @@ func exported(t datamap.Table) (columns []exportColumn) {
 	add(exportColumn{name: t.Tenant})
 	for _, e := range t.Ways() {
 		for _, name := range e.Columns {
-			add(exportColumn{name: name, names: e.Names() && e.Leads(), points: !e.Leads() && len(e.Columns) == 1})
+			add(exportColumn{name: name, names: e.Names(), points: !e.Names() && !e.Leads() && len(e.Columns) == 1})
 		}
 		for _, when := range e.When {
 			add(exportColumn{name: when.Column})

@@ -10,6 +10,29 @@ import (
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
+// isOwn reports whether a row that names the person is theirs under another of their
+// ids: under that one it is exported whole.
+func (l *located) isOwn(aliases []string) (bool, error) {
+	if l.cut == nil || !l.cut.Names() {
+		return false, nil
+	}
+	for i := range l.e.ways {
+		w := &l.e.ways[i]
+		if !w.Names() {
+			continue
+		}
+		there, err := l.when(w)
+		if err != nil {
+			return false, err
+		}
+		parts, ok, err := l.tuple(w.Columns)
+		if err != nil || there && ok && slices.Contains(aliases, parts[0].text) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
 // apart finds out which records of several persons concern somebody else than the
 // person under their other ids.
 func (s *Store) apart(ctx context.Context, e *entity, scope datastore.Scope, rows []*located) error {

@@ -76,7 +76,7 @@ func TestManyRowsFitIntoMemory(t *testing.T) {
 	for _, c := range []struct {
 		name, person       string
 		exporting, erasing int64 // bytes a row
-	}{{"visits", "p1", 320, 400}, {"orders", "p2", 480, 500}} {
+	}{{"visits", "p1", 320, 420}, {"orders", "p2", 560, 580}} {
 		scope := datastore.Scope{Tenant: "t1", Person: c.person, Now: time.Now()}
 		n := 0
 		exporting := h.measure(3, func() {
