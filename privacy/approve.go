@@ -68,13 +68,18 @@ func (d *Desk) expired(p *Plan) bool {
 	return age >= life || age < -life
 }
 
-// Cancel withdraws a plan that has not begun and forgets its person.
+// Cancel withdraws a plan that has not begun and forgets its person. It stands in
+// the ledger: whatever row of the plan is put back into the database, or comes
+// with a restore, it is not carried out.
 func (d *Desk) Cancel(ctx context.Context, planID string) error {
 	row, err := d.loadPlan(ctx, d.db, planID)
 	if err != nil {
 		return err
 	}
 	err = d.recorded(ctx, []string{row.tenant}, func(tx *sql.Tx) error {
+		if err := d.lockMark(ctx, tx); err != nil {
+			return err
+		}
 		row, err := d.lockPlan(ctx, tx, planID)
 		switch {
 		case err != nil:
@@ -93,14 +98,16 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 		if err != nil {
 			return err
 		}
-		s, err := d.cfg.Ledger.Read(ctx, m.kept()...)
+		s, err := d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+			return d.cancelling(ctx, s, row)
+		})
 		if err != nil {
 			return err
 		}
-		if s.Status(planID) != erasurelog.Unknown {
-			return ErrBegun
-		}
 		if err := d.scrub(ctx, tx, planID, stateCancelled); err != nil {
+			return err
+		}
+		if err := d.settle(ctx, tx, s); err != nil {
 			return err
 		}
 		return d.record(ctx, tx, row.tenant, "privacy.cancel", planAttr(planID))
@@ -109,4 +116,27 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 		return err
 	}
 	return d.forget(ctx, planID) // of an execution that was refused
+}
+
+// cancelling is the entry that cancels a plan; nil where it stands already.
+func (d *Desk) cancelling(ctx context.Context, s *erasurelog.State, row planRow) (*erasurelog.Entry, error) {
+	switch s.Status(row.id) {
+	case erasurelog.Unknown:
+	case erasurelog.Cancelled: // the commit after it failed, or an older row was put back
+		return nil, nil
+	case erasurelog.Finished:
+		return nil, ErrEnded
+	case erasurelog.Withdrawn:
+		return nil, ErrVoided
+	default:
+		return nil, ErrBegun
+	}
+	p, err := d.open(row)
+	if err != nil {
+		return nil, err
+	}
+	e := &erasurelog.Entry{Op: erasurelog.Cancel, Plan: row.id}
+	w := digesting{ctx: ctx, d: d, tenant: row.tenant, entry: e}
+	w.about(p.Person, nil)
+	return e, w.err
 }

@@ -36,32 +36,32 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, mute("signing the certificate", err)
 	}
-	stay, err := json.Marshal(remains{
+	stay := remains{
 		ApprovedBy: x.plan.ApprovedBy, By: x.plan.By, Counts: o.Counts, Digest: canon.FormatBytes(cert.Digest), Event: x.facts.Event, Noted: x.facts.Noted,
 		NotCovered: o.NotCovered, Reason: x.plan.Reason, SaltRoot: root,
-	})
-	if err != nil {
-		return Outcome{}, mute("encoding the outcome", err)
 	}
 	others, err := x.d.plansOf(ctx, x.plan)
 	if err != nil {
 		return Outcome{}, err
 	}
-	if err := x.d.forget(ctx, others...); err != nil { // nothing is left of what they name
-		return Outcome{}, err
-	}
 	err = x.change(ctx, false, func(tx *sql.Tx, row *planRow) error {
+		stay.Others = nil
 		for _, id := range others {
-			if err := x.d.endTwin(ctx, tx, id, x.row.erased); err != nil {
+			ended, err := x.endTwin(ctx, tx, id)
+			if err != nil {
 				return err
 			}
+			if ended {
+				stay.Others = append(stay.Others, id)
+			}
+		}
+		var err error
+		if row.outcome, err = json.Marshal(stay); err != nil {
+			return mute("encoding the outcome", err)
 		}
 		row.state, row.body, row.approval, row.erased = stateCertified, nil, nil, x.row.erased
-		row.outcome, row.certificate = stay, cert.Envelope
-		if err := x.d.storePlan(ctx, tx, row); err != nil {
-			return err
-		}
-		return x.d.suppress(ctx, tx, x.plan.Tenant, x.facts.Known)
+		row.certificate = cert.Envelope
+		return x.d.storePlan(ctx, tx, row)
 	})
 	if err != nil {
 		return Outcome{}, err
@@ -70,21 +70,50 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 }
 
 // endTwin ends another plan of the persons, which has nothing left to do. Where
-// it had begun it is carried out with this one. One that another process has
-// ended meanwhile stays as it is.
-func (d *Desk) endTwin(ctx context.Context, tx datastore.Tx, id string, erased sql.NullInt64) error {
-	row, err := d.lockPlan(ctx, tx, id)
+// it had begun, also by a commit that failed, it is carried out with this one. One
+// that another process has ended meanwhile, or begun for others too, stays as it is.
+func (x *execution) endTwin(ctx context.Context, tx datastore.Tx, id string) (ended bool, err error) {
+	row, err := x.d.lockPlan(ctx, tx, id)
+	if err != nil || len(row.body) == 0 {
+		return false, err
+	}
+	s, err := x.d.cfg.Ledger.Read(ctx) // nobody begins it while the row is locked
 	if err != nil {
-		return err
+		return false, err
 	}
-	if len(row.body) == 0 {
-		return nil
-	}
-	if row.intent > 0 {
-		row.erased = erased
+	if s.Status(id) != erasurelog.Unknown {
+		if twin, err := x.d.open(row); err != nil || !twin.within(x.plan) {
+			return false, err
+		}
+		row.erased = x.row.erased
 	}
 	row.state, row.body, row.approval, row.outcome = stateCancelled, nil, nil, nil
-	return d.storePlan(ctx, tx, &row)
+	return true, x.d.storePlan(ctx, tx, &row)
+}
+
+// isDone says in the ledger that a plan is; one that was begun for the same persons is so
+// with the same certificate.
+func (x *execution) isDone(ctx context.Context, tx datastore.Tx, m mark, plan, digest string) error {
+	s, err := x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
+		if err := x.d.behind(ctx, tx, s, m, x.row.id); err != nil {
+			return nil, err
+		}
+		switch s.Status(plan) {
+		case erasurelog.Begun, erasurelog.Left:
+		case erasurelog.Finished:
+			return nil, nil
+		default:
+			if plan != x.row.id {
+				return nil, nil
+			}
+			return nil, erasurelog.ErrAbsent
+		}
+		e, _ := follow(s, erasurelog.Done, plan)
+		e.Cert = digest
+		return e, nil
+	})
+	x.ledger = s
+	return err
 }
 
 // close lets the database forget what is deleted, tells the ledger that the
@@ -112,27 +141,17 @@ func (x *execution) close(ctx context.Context) (Outcome, error) {
 		if err != nil {
 			return err
 		}
-		x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
-			if err := x.d.behind(ctx, tx, s, m, row.id); err != nil {
-				return nil, err
-			}
-			if s.Status(row.id) == erasurelog.Finished {
-				return nil, nil
-			}
-			e, ok := follow(s, erasurelog.Done, row.id)
-			if !ok {
-				return nil, erasurelog.ErrAbsent
-			}
-			e.Cert = r.Digest
-			return e, nil
-		})
-		if err != nil {
-			return err
-		}
-		if r.Noted {
-			if err := x.d.forget(ctx, row.id); err != nil {
+		for _, plan := range append([]string{row.id}, r.Others...) {
+			if err := x.isDone(ctx, tx, m, plan, r.Digest); err != nil {
 				return err
 			}
+		}
+		noted := r.Others // nothing is left of what they name
+		if r.Noted {
+			noted = append(noted, row.id)
+		}
+		if err := x.d.forget(ctx, noted...); err != nil {
+			return err
 		}
 		row.state = stateDone
 		if err := x.d.storePlan(ctx, tx, row); err != nil {

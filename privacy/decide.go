@@ -2,21 +2,17 @@ package privacy
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"log/slog"
-	"strconv"
 
-	"github.com/crmguard/crmguard/internal/frame"
-	"github.com/crmguard/crmguard/internal/sqldb"
-	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/google/uuid"
+
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // ErrNoRow says that no replay has listed that row: decide about those of
 // Replayed.Undated.
 var ErrNoRow = errors.New("privacy: no replay lists that row as undated")
-
-const labelDecision = "crmguard/privacy/decision/v1"
 
 // Decision says of a row of an erased person, of which nothing says when it was
 // created and which the ledger does not name, whether it is older than the
@@ -29,9 +25,9 @@ type Decision struct {
 	Because        string // a code, never free text
 }
 
-// Decide records what is to become of an undated row, in the audit trail and
-// under a keyed tag in the database. The next [Desk.Replay] carries it out, and
-// opens the gate when it was the last one. Whoever decides again overrules.
+// Decide records what is to become of an undated row, in the ledger and in the
+// audit trail. The next [Desk.Replay] carries it out, and opens the gate when it
+// was the last one. Whoever decides again overrules. It outlives a restore.
 func (d *Desk) Decide(ctx context.Context, c Decision) error {
 	if err := errors.Join(validID("tenant", c.Tenant), validPerson(c.Person), validPrincipal(c.By)); err != nil {
 		return err
@@ -49,31 +45,25 @@ func (d *Desk) Decide(ctx context.Context, c Decision) error {
 	if !open.asks(c) {
 		return ErrNoRow
 	}
-	keys, err := d.rowKeys(ctx, c.Tenant, datastore.Row{Table: c.Table, Key: c.Key})
+	drawn, err := uuid.NewV7()
 	if err != nil {
-		return err
+		return mute("drawing an id", err)
 	}
-	at := d.now().UnixMicro()
-	erase := 0
-	outcome := "keep"
+	op, outcome := erasurelog.Newer, "keep"
 	if c.Erase {
-		erase, outcome = 1, "erase"
+		op, outcome = erasurelog.Older, "erase"
 	}
-	tag, err := d.cfg.Ledger.Tag(ctx, labelDecision, decisionInput(keys[0], erase, c.By, c.Because, at))
-	if err != nil {
-		return err
-	}
-	return d.recorded(ctx, []string{c.Tenant}, func(tx *sql.Tx) error {
-		in := sqldb.Insert{Table: "crmguard_privacy_decision", Columns: []string{"row_key", "erase", "by_whom", "because", "at", "tag"}, Key: []string{"row_key"}}
-		if err := d.db.Insert(ctx, tx, in, [][]any{{keys[0], erase, c.By, c.Because, at, tag}}); err != nil {
-			return mute("storing the decision", err)
+	attrs := []slog.Attr{slog.String("reason", c.Because), slog.String("outcome", outcome)}
+	return d.entered(ctx, c.Tenant, "privacy.decide", attrs, func(s *erasurelog.State) (*erasurelog.Entry, error) {
+		if len(s.Plan(drawn.String())) > 0 {
+			return nil, nil // the commit after it failed
 		}
-		err := d.exec(ctx, tx, "storing the decision", `UPDATE crmguard_privacy_decision SET erase = ?, by_whom = ?, because = ?, at = ?, tag = ? WHERE row_key = ?`,
-			erase, c.By, c.Because, at, tag, keys[0])
-		if err != nil {
-			return err
-		}
-		return d.record(ctx, tx, c.Tenant, "privacy.decide", slog.String("reason", c.Because), slog.String("outcome", outcome))
+		e := &erasurelog.Entry{Op: op, Plan: drawn.String(), Because: c.Because}
+		w := digesting{ctx: ctx, d: d, tenant: c.Tenant, entry: e}
+		w.about(c.Person, nil)
+		e.Refs = []string{w.digest(erasurelog.KindRef, erasurelog.RowID(c.Table, c.Key))}
+		e.By = w.digest(erasurelog.KindPrincipal, []byte(c.By))
+		return e, w.err
 	})
 }
 
@@ -87,32 +77,4 @@ func (u unfinishedReplays) asks(c Decision) bool {
 		}
 	}
 	return false
-}
-
-func decisionInput(key string, erase int, by, because string, at int64) []byte {
-	return frame.Join([]byte(key), strconv.AppendInt(nil, int64(erase), 10), []byte(by), []byte(because), strconv.AppendInt(nil, at, 10))
-}
-
-// decided is what was decided about the row of these keys; one that is forged
-// was not made.
-func (d *Desk) decided(ctx context.Context, keys []string) (erase, ok bool, err error) {
-	for _, key := range keys {
-		var by, because string
-		var number int
-		var at int64
-		var tag []byte
-		err := sqldb.One(ctx, d.db, []any{&number, &by, &because, &at, &tag},
-			d.db.Bind(`SELECT erase, by_whom, because, at, tag FROM crmguard_privacy_decision WHERE row_key = ?`), key)
-		if errors.Is(err, sql.ErrNoRows) {
-			continue
-		}
-		if err != nil {
-			return false, false, mute("reading the decision", err)
-		}
-		genuine, err := d.cfg.Ledger.VerifyTag(ctx, labelDecision, decisionInput(key, number, by, because, at), tag)
-		if err != nil || genuine {
-			return number == 1, genuine, err
-		}
-	}
-	return false, false, nil
 }

@@ -27,6 +27,11 @@ func (w *digesting) about(person string, aliases []string) {
 	}
 }
 
+// known digests what somebody was known by, for the suppression list.
+func (w *digesting) known(kind, value string) string {
+	return w.digest(suppressionKind+kind, spelling(value))
+}
+
 // digest is under the entry's root, or the newest where it has none yet.
 func (w *digesting) digest(kind string, id []byte) string {
 	if w.err != nil {

@@ -3,6 +3,7 @@ package privacy
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
 	"time"
@@ -122,8 +123,8 @@ func (x *execution) before(ctx context.Context) (err error) {
 	if x.d.cfg.Record != nil {
 		x.facts.Event = event.String()
 	}
-	if x.facts.Known, err = x.d.known(ctx, x.plan.Tenant, x.identities); err != nil || !x.facts.Noted {
-		return err
+	if !x.facts.Noted {
+		return nil
 	}
 	return x.d.note(ctx, x.plan, x.identities, x.others)
 }
@@ -189,9 +190,11 @@ func (x *execution) write(ctx context.Context, tx datastore.Tx, found []datastor
 	if row.intent, err = intentOf(after.ledger, row.id); err != nil {
 		return after, err
 	}
-	row.state = stateErased
-	if slices.ContainsFunc(found, func(r datastore.Row) bool { return !r.Clean }) {
-		row.erased.Valid, row.erased.Int64 = false, 0 // the lease begins anew
+	if first || slices.ContainsFunc(found, func(r datastore.Row) bool { return !r.Clean }) {
+		row.state, row.erased = stateErased, sql.NullInt64{} // the lease begins anew
+		if len(x.d.cfg.Stores) == 0 {
+			row.state = stateWaiting // there is nobody else to ask
+		}
 	}
 	if row.outcome, err = after.facts.bytes(); err != nil {
 		return after, err
@@ -235,8 +238,8 @@ func (x *execution) decide(ctx context.Context, tx datastore.Tx, s *erasurelog.S
 }
 
 // intent is the entry that begins the erasure: digests under the newest root.
-// It names rows that a replay could not date: joint ones and those without an
-// earlier creation time.
+// It names rows that a replay could not date (joint ones and those without an
+// earlier creation time), and what the person was known by.
 func (x *execution) intent(ctx context.Context, rows []datastore.Row, now time.Time, tops map[string]int64) (*erasurelog.Entry, error) {
 	e := &erasurelog.Entry{Op: erasurelog.Intent, Plan: x.plan.ID, Tops: tops}
 	w := digesting{ctx: ctx, d: x.d, tenant: x.plan.Tenant, entry: e}
@@ -244,6 +247,11 @@ func (x *execution) intent(ctx context.Context, rows []datastore.Row, now time.T
 	for _, r := range slices.Concat(rows, x.plan.rows) { // what a store conceals now was seen when it was planned
 		if r.Key != "" && (r.Others || r.Created.IsZero() || !r.Created.Before(now)) {
 			e.Refs = append(e.Refs, w.digest(erasurelog.KindRef, erasurelog.RowID(r.Table, r.Key)))
+		}
+	}
+	for kind, values := range x.identities {
+		for _, value := range values {
+			e.Known = append(e.Known, w.known(kind, value))
 		}
 	}
 	return e, w.err

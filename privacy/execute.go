@@ -1,9 +1,11 @@
 package privacy
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
@@ -167,7 +169,12 @@ func (x *execution) permitted(ctx context.Context) (*Outcome, error) {
 	}
 	switch x.ledger.Status(x.plan.ID) {
 	case erasurelog.Unknown:
+		state, err := x.d.ended(ctx, x.ledger, x.plan)
 		switch {
+		case err != nil:
+			return nil, err
+		case state != "":
+			return nil, x.ends(ctx, state, ErrCancelled)
 		case x.plan.ApprovedBy == "":
 			return nil, ErrNotApproved
 		case x.d.expired(x.plan):
@@ -178,7 +185,9 @@ func (x *execution) permitted(ctx context.Context) (*Outcome, error) {
 	case erasurelog.Finished:
 		return x.finished(ctx, m)
 	case erasurelog.Withdrawn:
-		return nil, ErrVoided
+		return nil, x.ends(ctx, stateVoid, ErrVoided)
+	case erasurelog.Cancelled:
+		return nil, x.ends(ctx, stateCancelled, ErrCancelled)
 	default: // it has begun
 	}
 	if err := x.d.allow(ctx, "privacy.execute", x.plan.Person); err != nil {
@@ -200,8 +209,40 @@ func (x *execution) finished(ctx context.Context, m mark) (*Outcome, error) {
 			return nil, &GateError{Mark: m.head.N, Head: x.ledger.Head().N, Err: ErrBehind}
 		}
 	}
-	err := x.d.inTx(ctx, func(tx *sql.Tx) error { return x.d.scrub(ctx, tx, x.plan.ID, stateDone) })
-	return &Outcome{State: Done, Plan: x.plan.ID}, err
+	return &Outcome{State: Done, Plan: x.plan.ID}, x.ends(ctx, stateDone, nil)
+}
+
+// ends makes a row that was put back, or restored, forget its person, and answers
+// why.
+func (x *execution) ends(ctx context.Context, state string, why error) error {
+	return cmp.Or(x.d.inTx(ctx, func(tx *sql.Tx) error { return x.d.scrub(ctx, tx, x.plan.ID, state) }), why)
+}
+
+// ended is the state in which a plan has ended whose row does not know it; "" is
+// none. A plan that waits ends with the erasure of its person by another one: what
+// came behind that it does not mean.
+func (d *Desk) ended(ctx context.Context, s *erasurelog.State, p *Plan) (state string, err error) {
+	switch s.Status(p.ID) {
+	case erasurelog.Finished:
+		return stateDone, nil
+	case erasurelog.Withdrawn:
+		return stateVoid, nil
+	case erasurelog.Cancelled:
+		return stateCancelled, nil
+	case erasurelog.Unknown:
+	default:
+		return "", nil // it is under way
+	}
+	told, err := d.told(ctx, s, p.Tenant, []string{p.Person})
+	if err != nil {
+		return "", err
+	}
+	if slices.ContainsFunc(told.Erasures, func(e erasurelog.Erasure) bool {
+		return e.Status == erasurelog.Finished && p.Created.Before(e.At)
+	}) {
+		return stateCancelled, nil
+	}
+	return "", nil
 }
 
 // answer is what a plan that is done answers. After the restore of an older

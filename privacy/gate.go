@@ -113,7 +113,7 @@ func (d *Desk) look(ctx context.Context) (Gate, error) {
 		if err := d.lockMark(ctx, tx); err != nil {
 			return err
 		}
-		return d.raiseAll(ctx, tx, s.Head(), false, true)
+		return d.raiseAll(ctx, tx, s.Head(), time.Time{}, true)
 	})
 	if err != nil {
 		return Gate{}, err

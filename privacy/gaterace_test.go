@@ -45,6 +45,8 @@ func (w watched) Notes(ctx context.Context) iter.Seq2[erasurelog.SealedNote, err
 // and refuses nobody: nothing was restored.
 func TestAGateThatIsAskedDuringAnErasureWaitsForIt(t *testing.T) {
 	s := quick(t)
+	s.cfg.Stores = nil // which it does not wait for
+	s.reopen()
 	ann := s.contact("ann@a.example")
 	p := s.approved(ann)
 	read := make(chan struct{}, 1)

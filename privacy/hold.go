@@ -46,7 +46,7 @@ func (d *Desk) Hold(ctx context.Context, h LegalHold) (id string, err error) {
 		return "", mute("drawing an id", err)
 	}
 	h.ID = drawn.String()
-	return h.ID, d.entered(ctx, h.Tenant, "privacy.hold", h.ID, h.Because, func(s *erasurelog.State) (*erasurelog.Entry, error) {
+	return h.ID, d.entered(ctx, h.Tenant, "privacy.hold", holdAttrs(h.ID, h.Because), func(s *erasurelog.State) (*erasurelog.Entry, error) {
 		if s.Status(h.ID) == erasurelog.Holding {
 			return nil, nil // the commit after it failed
 		}
@@ -58,7 +58,9 @@ func (d *Desk) Hold(ctx context.Context, h LegalHold) (id string, err error) {
 	})
 }
 
-// Lift ends a hold. Whoever lifts it may be whoever has set it.
+// Lift ends a hold. Whoever lifts it may be whoever has set it. Whom the hold kept
+// from a replay the next pass of [Desk.Run] erases, whatever Config.ReplayEvery
+// says; where it does not run, call [Desk.Replay].
 func (d *Desk) Lift(ctx context.Context, tenant, hold, by string) error {
 	if err := errors.Join(validID("tenant", tenant), validPrincipal(by)); err != nil {
 		return err
@@ -66,7 +68,7 @@ func (d *Desk) Lift(ctx context.Context, tenant, hold, by string) error {
 	if err := d.allow(ctx, "privacy.lift", hold); err != nil {
 		return err
 	}
-	return d.entered(ctx, tenant, "privacy.lift", hold, "", func(s *erasurelog.State) (*erasurelog.Entry, error) {
+	return d.entered(ctx, tenant, "privacy.lift", holdAttrs(hold, ""), func(s *erasurelog.State) (*erasurelog.Entry, error) {
 		if s.Status(hold) == erasurelog.Lifted {
 			return nil, nil
 		}
@@ -129,7 +131,7 @@ func (d *Desk) held(ctx context.Context, s *erasurelog.State, tenant string, per
 
 // entered writes an entry that needs nothing done in the database, and says so
 // in the trail.
-func (d *Desk) entered(ctx context.Context, tenant, action, id, because string, decide func(*erasurelog.State) (*erasurelog.Entry, error)) error {
+func (d *Desk) entered(ctx context.Context, tenant, action string, attrs []slog.Attr, decide func(*erasurelog.State) (*erasurelog.Entry, error)) error {
 	return d.recorded(ctx, []string{tenant}, func(tx *sql.Tx) error {
 		if err := d.lockMark(ctx, tx); err != nil {
 			return err
@@ -145,10 +147,14 @@ func (d *Desk) entered(ctx context.Context, tenant, action, id, because string, 
 		if err := d.settle(ctx, tx, s); err != nil {
 			return err
 		}
-		attrs := []slog.Attr{slog.String("object", "hold/"+id)}
-		if because != "" {
-			attrs = append(attrs, slog.String("reason", because))
-		}
 		return d.recordHead(ctx, tx, s.Head(), tenant, action, attrs...)
 	})
+}
+
+func holdAttrs(id, because string) []slog.Attr {
+	attrs := []slog.Attr{slog.String("object", "hold/"+id)}
+	if because != "" {
+		attrs = append(attrs, slog.String("reason", because))
+	}
+	return attrs
 }

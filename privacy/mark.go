@@ -28,6 +28,7 @@ const labelMark = "crmguard/privacy/mark/v1"
 type mark struct {
 	head     erasurelog.Head
 	seen     time.Time // when the ledger last verified and everything of it was carried out; zero after a refusal
+	underWay time.Time // what seen was, and will be again: an erasure is carried out that not every store has answered
 	replayed time.Time // when a replay last got through
 	trace    string    // of the database that wrote the row, see restoreTrace
 	tag      []byte
@@ -48,8 +49,11 @@ func (m mark) none() bool { return m.head.N < 0 }
 
 func (m mark) covered() []byte {
 	number := func(n int64) []byte { return strconv.AppendInt(nil, n, 10) }
-	return frame.Join(number(m.head.N), []byte(m.head.Hash), number(micros(m.seen)), number(micros(m.replayed)), []byte(m.trace))
+	return frame.Join(number(m.head.N), []byte(m.head.Hash), number(m.lastSeen()), number(micros(m.replayed)), []byte(m.trace))
 }
+
+// lastSeen is seen as the table has it: less than 0 where an erasure is under way.
+func (m mark) lastSeen() int64 { return micros(m.seen) - micros(m.underWay) }
 
 // micros are 0 for the zero time.
 func micros(t time.Time) int64 {
@@ -107,7 +111,7 @@ func (d *Desk) readMark(ctx context.Context, q sqldb.Querier, lock string) (m ma
 	if errors.Is(err, sql.ErrNoRows) {
 		return mark{head: erasurelog.Head{N: -1}}, nil
 	}
-	m.seen, m.replayed = fromMicros(seen), fromMicros(replayed)
+	m.seen, m.underWay, m.replayed = fromMicros(max(seen, 0)), fromMicros(max(-seen, 0)), fromMicros(replayed)
 	return m, mute("reading the high-water mark", err)
 }
 
@@ -136,11 +140,12 @@ func (d *Desk) raise(ctx context.Context, tx datastore.Tx, h erasurelog.Head, al
 			return false
 		}
 		m.head = h
-		switch {
-		case !all:
-			m.seen = time.Time{}
-		case !m.seen.IsZero(): // after a refusal the gate says first that all is well
-			m.seen = d.now()
+		if m.seen.IsZero() && m.underWay.IsZero() { // after a refusal the gate says first that all is well
+			return true
+		}
+		m.seen, m.underWay = time.Time{}, d.now()
+		if all {
+			m.seen, m.underWay = m.underWay, time.Time{}
 		}
 		return true
 	})
@@ -148,16 +153,20 @@ func (d *Desk) raise(ctx context.Context, tx datastore.Tx, h erasurelog.Head, al
 
 // raiseAll is raise by the gate and by a replay, which have looked at everything;
 // well says that they have found nothing amiss.
-func (d *Desk) raiseAll(ctx context.Context, tx datastore.Tx, h erasurelog.Head, replayed, well bool) error {
+// replayed is when a replay that has got through began; zero is none.
+func (d *Desk) raiseAll(ctx context.Context, tx datastore.Tx, h erasurelog.Head, replayed time.Time, well bool) error {
 	return d.setMark(ctx, tx, func(m *mark) bool {
 		if m.head.N > h.N {
 			return false
 		}
-		m.head, m.seen = h, time.Time{}
+		m.head, m.seen, m.underWay = h, time.Time{}, time.Time{}
 		if well {
 			m.seen = d.now()
 		}
-		if replayed || h.N == 0 { // nothing to replay is replayed
+		switch {
+		case !replayed.IsZero():
+			m.replayed = replayed
+		case h.N == 0: // nothing to replay is replayed
 			m.replayed = d.now()
 		}
 		return true
@@ -194,6 +203,6 @@ func (d *Desk) setMark(ctx context.Context, tx datastore.Tx, change func(m *mark
 		return err
 	}
 	err = d.exec(ctx, tx, "raising the high-water mark", `UPDATE crmguard_privacy_mark SET n = ?, hash = ?, seen = ?, replayed = ?, trace = ?, tag = ? WHERE id = 1`,
-		m.head.N, m.head.Hash, micros(m.seen), micros(m.replayed), m.trace, tag)
+		m.head.N, m.head.Hash, m.lastSeen(), micros(m.replayed), m.trace, tag)
 	return err
 }

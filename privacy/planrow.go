@@ -20,6 +20,7 @@ const (
 	statePlanned   = "planned"
 	stateApproved  = "approved"
 	stateErased    = "erased"    // its intent stands in the ledger, and the database has erased
+	stateWaiting   = "waiting"   // likewise, and every store has answered: nothing is known to be left
 	stateLeft      = "left"      // likewise, and a store still held something
 	stateCertified = "certified" // its certificate is made, and it has forgotten its person
 	stateDone      = "done"      // the ledger knows
@@ -135,6 +136,7 @@ type remains struct {
 	Event      string   `json:"event"`       // id of the audit event that records the certificate
 	Noted      bool     `json:"noted"`       // there was a note beside the ledger
 	NotCovered []string `json:"not_covered"` // as on the certificate
+	Others     []string `json:"others,omitempty"` // plans of the same persons that ended with this one
 	Reason     string   `json:"reason"`
 	SaltRoot   uint32   `json:"salt_root"` // under which the certificate's salt was drawn
 }
@@ -150,7 +152,7 @@ func (row planRow) stays() (r remains, err error) {
 
 // openPlans lists the plans that still hold a person id.
 func (d *Desk) openPlans(ctx context.Context) (plans []planRow, err error) {
-	return d.plansWhere(ctx, `state IN (?, ?, ?, ?)`, statePlanned, stateApproved, stateErased, stateLeft)
+	return d.plansWhere(ctx, `state IN (?, ?, ?, ?, ?)`, statePlanned, stateApproved, stateErased, stateWaiting, stateLeft)
 }
 
 func (d *Desk) plansWhere(ctx context.Context, condition string, args ...any) (plans []planRow, err error) {
@@ -172,13 +174,13 @@ func (d *Desk) plansOf(ctx context.Context, p *Plan) (ids []string, err error) {
 			return nil, err
 		}
 		for _, key := range keys {
-			rows, err := d.plansWhere(ctx, `person = ? AND state IN (?, ?, ?, ?)`, key, statePlanned, stateApproved, stateErased, stateLeft)
+			rows, err := d.plansWhere(ctx, `person = ? AND state IN (?, ?, ?, ?, ?)`, key, statePlanned, stateApproved, stateErased, stateWaiting, stateLeft)
 			if err != nil {
 				return nil, err
 			}
 			for _, row := range rows {
 				other, err := parsePlan(row.body)
-				begun := row.state == stateErased || row.state == stateLeft
+				begun := row.state != statePlanned && row.state != stateApproved
 				if err == nil && row.id != p.ID && (!begun || other.within(p)) {
 					ids = append(ids, row.id)
 				}
@@ -235,7 +237,7 @@ func (row planRow) same(other planRow) bool { return bytes.Equal(row.mac, other.
 // the certificate: keys and digests, no values.
 type facts struct {
 	Event string     `json:"event"`
-	Known []string   `json:"known,omitempty"` // digests of what the person was known by, for the suppression list
+	Left  int64      `json:"left,omitempty"` // number of the newest Partial behind which every store has answered
 	Noted bool       `json:"noted"`
 	Rows  []planLine `json:"rows"` // what was found in any store, and what became of it
 }

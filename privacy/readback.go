@@ -117,8 +117,11 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 	}
 	if later {
 		o.Until = x.d.now()
+		if x.row.state != stateWaiting {
+			err = x.answered(ctx, x.row.erased)
+		}
 		x.d.flush(ctx)
-		return o, nil
+		return o, err
 	}
 	if err := x.begin(ctx); err != nil {
 		return Outcome{}, err
@@ -142,8 +145,16 @@ func (x *execution) begin(ctx context.Context) error {
 		x.row.erased = at // the certificate says it in a moment
 		return nil
 	}
-	return x.change(ctx, true, func(tx *sql.Tx, row *planRow) error {
-		row.state, row.erased = stateErased, at
+	return x.answered(ctx, at)
+}
+
+// answered says in the plan row that every store has: from now on the gate does
+// not wait for this erasure. An older row that is put back says so of an earlier
+// Partial at most.
+func (x *execution) answered(ctx context.Context, since sql.NullInt64) error {
+	facts := x.facts
+	err := x.change(ctx, true, func(tx *sql.Tx, row *planRow) error {
+		row.state, row.erased = stateWaiting, since
 		m, _, err := x.d.markIn(ctx, tx)
 		if err != nil {
 			return err
@@ -152,11 +163,23 @@ func (x *execution) begin(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		for _, e := range s.Plan(row.id) {
+			if e.Op == erasurelog.Partial {
+				facts.Left = e.N
+			}
+		}
+		if row.outcome, err = facts.bytes(); err != nil {
+			return err
+		}
 		if err := x.d.storePlan(ctx, tx, row); err != nil {
 			return err
 		}
 		return x.d.settle(ctx, tx, s)
 	})
+	if err == nil {
+		x.facts = facts
+	}
+	return err
 }
 
 // change calls f with the plan row locked, unless another process has changed
@@ -202,7 +225,7 @@ func (x *execution) partial(ctx context.Context) (Outcome, error) {
 		x.ledger, err = x.d.cfg.Ledger.Append(ctx, m.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
 			entries := s.Plan(x.plan.ID)
 			last := entries[len(entries)-1]
-			said = last.Op == erasurelog.Partial && m.head.N < last.N
+			said = last.Op == erasurelog.Partial && m.head.N < last.N && x.facts.Left < last.N
 			e, ok := follow(s, erasurelog.Partial, x.plan.ID)
 			if said || !ok {
 				return nil, nil

@@ -122,6 +122,7 @@ type target struct {
 type tableKey struct{ table, key string }
 
 func (d *Desk) readForReplay(ctx context.Context) (*replay, error) {
+	now := d.now() // what is lifted from here on is for the next one
 	m, _, err := d.loadMark(ctx)
 	if err != nil && !errors.Is(err, ErrMarkForged) {
 		return nil, err
@@ -133,7 +134,7 @@ func (d *Desk) readForReplay(ctx context.Context) (*replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replay{d: d, ledger: s, now: d.now(), known: map[datastore.Person]*target{}, held: map[datastore.Person]bool{}, failed: map[string]error{}}
+	r := &replay{d: d, ledger: s, now: now, known: map[datastore.Person]*target{}, held: map[datastore.Person]bool{}, failed: map[string]error{}}
 	for e := range s.Erasures() {
 		r.report.Entries++
 		if e.Status != erasurelog.Finished {
@@ -206,7 +207,7 @@ func (r *replay) finish(ctx context.Context) error {
 				return err
 			}
 		}
-		if err := r.d.raiseAll(ctx, tx, h, true, len(undecided) == 0); err != nil {
+		if err := r.d.raiseAll(ctx, tx, h, r.now, len(undecided) == 0); err != nil {
 			return err
 		}
 		for _, tenant := range r.tenants() {

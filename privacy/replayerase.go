@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
-	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // erase erases whom something has come back of, in every store, and reads back.
@@ -160,8 +159,7 @@ func (r *replay) tenants() []string {
 	return slices.Compact(list)
 }
 
-// forgotten lists the open plans of persons whose erasure is done, and the
-// state in which they end: done those of the ledger, cancelled any other.
+// forgotten lists the open plans that have ended, and the state in which they do.
 func (r *replay) forgotten(ctx context.Context) (map[string]string, error) {
 	ended := map[string]string{}
 	rows, err := r.d.openPlans(ctx)
@@ -173,20 +171,12 @@ func (r *replay) forgotten(ctx context.Context) (map[string]string, error) {
 		if err != nil {
 			continue
 		}
-		if r.ledger.Status(row.id) == erasurelog.Finished {
-			ended[row.id] = stateDone
-			continue
-		}
-		keys, err := r.d.cfg.Ledger.Keys(ctx, erasurelog.KindPerson, p.Tenant, []byte(p.Person))
+		state, err := r.d.ended(ctx, r.ledger, p)
 		if err != nil {
 			return nil, err
 		}
-		if r.ledger.InForce(row.id) {
-			continue // it is under way
-		}
-		done := func(e erasurelog.Erasure) bool { return e.Status == erasurelog.Finished && p.Created.Before(e.At) }
-		if slices.ContainsFunc(r.ledger.Person(keys...).Erasures, done) {
-			ended[row.id] = stateCancelled
+		if state != "" {
+			ended[row.id] = state
 		}
 	}
 	return ended, nil

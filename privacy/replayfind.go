@@ -181,8 +181,8 @@ func (r *replay) older(ctx context.Context, t *target, row datastore.Row) (answe
 	}
 	if !erase {
 		var decided bool
-		if erase, decided, err = r.d.decided(ctx, keys); err != nil || !decided {
-			return unknown, err
+		if erase, decided = r.ledger.Decided(keys...); !decided {
+			return unknown, nil
 		}
 	}
 	if !erase {

@@ -88,8 +88,8 @@ func (d *Desk) distrust(ctx context.Context) error {
 			return err
 		}
 		return d.setMark(ctx, tx, func(m *mark) bool {
-			changed := !m.seen.IsZero()
-			m.seen = time.Time{}
+			changed := m.lastSeen() != 0
+			m.seen, m.underWay = time.Time{}, time.Time{}
 			return changed
 		})
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // betweenRuns is how often [Desk.Run] looks what is due.
@@ -51,8 +52,8 @@ const (
 
 // RunOnce is one pass:
 //
-//   - where a replay is due (Config.ReplayEvery), or the database is behind the
-//     ledger, it replays, which also finds tables that were brought back, and
+//   - where a replay is due (Config.ReplayEvery), a hold has ended since the last
+//     one, or the database is behind the ledger, it replays, which also finds tables that were brought back, and
 //     finishes what obligations kept until their end;
 //   - every plan that is approved and due is executed, and every one that has
 //     begun is executed again: released from a hold, out of its lease, or Partial
@@ -63,7 +64,7 @@ const (
 // be looked at.
 func (d *Desk) RunOnce(ctx context.Context) ([]Finding, error) {
 	findings := []Finding{d.runReplay(ctx)}
-	rows, err := d.plansWhere(ctx, `state IN (?, ?, ?, ?)`, stateApproved, stateErased, stateLeft, stateCertified)
+	rows, err := d.plansWhere(ctx, `state IN (?, ?, ?, ?, ?)`, stateApproved, stateErased, stateWaiting, stateLeft, stateCertified)
 	if err != nil {
 		return findings, err
 	}
@@ -80,8 +81,8 @@ func (d *Desk) RunOnce(ctx context.Context) ([]Finding, error) {
 		o, err := d.Execute(bounded, row.id)
 		stop()
 		switch {
-		case errors.Is(err, ErrTooEarly), errors.Is(err, ErrNoPlan), errors.Is(err, ErrCancelled):
-			continue // its time will come, or another process was faster
+		case errors.Is(err, ErrTooEarly), errors.Is(err, ErrNoPlan), errors.Is(err, ErrCancelled), errors.Is(err, ErrVoided):
+			continue // its time will come, or it has ended
 		case errors.Is(err, ErrTooMany):
 			full = true
 			f.Level, f.Value, f.Remedy = HealthNotice, 1, "the cap of a day is reached: it goes on tomorrow, or raise Config.PerDay"
@@ -119,7 +120,7 @@ func (d *Desk) runReplay(ctx context.Context) Finding {
 	case err != nil && !errors.Is(err, ErrMarkForged):
 		f.Level, f.Remedy = HealthAlarm, err.Error()
 		return f
-	case err == nil && !d.replayDue(m):
+	case err == nil && !d.replayDue(m) && !d.releasedSince(ctx, m):
 		if _, err = d.look(ctx); err == nil {
 			return f
 		}
@@ -143,4 +144,20 @@ func (d *Desk) replayDue(m mark) bool {
 	every := d.cfg.replayEvery()
 	since := d.now().Sub(m.replayed)
 	return every > 0 && (since >= every || since < 0)
+}
+
+// released says whether a hold has ended since the last replay that got through:
+// that one has passed over whom the hold kept.
+func (d *Desk) released(m mark, s *erasurelog.State) bool {
+	since, now := m.replayed, d.now()
+	if since.After(now) { // by a clock that was ahead
+		since = time.Time{}
+	}
+	return s.HoldEnded(since, now)
+}
+
+// releasedSince asks the ledger; where it does not answer the gate says so.
+func (d *Desk) releasedSince(ctx context.Context, m mark) bool {
+	s, err := d.cfg.Ledger.Latest(ctx, m.kept()...)
+	return err == nil && d.released(m, s)
 }

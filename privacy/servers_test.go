@@ -57,7 +57,7 @@ func (s *system) save() string {
 	var tables []savedTable
 	for _, name := range []string{
 		"accounts", "events", "contacts", "notes", "invoices", "activities", "activity_persons",
-		"crmguard_privacy_plan", "crmguard_privacy_mark", "crmguard_privacy_retired", "crmguard_privacy_opening", "crmguard_privacy_decision",
+		"crmguard_privacy_plan", "crmguard_privacy_mark", "crmguard_privacy_retired", "crmguard_privacy_opening",
 	} {
 		tables = append(tables, s.saveTable(name))
 	}

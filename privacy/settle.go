@@ -58,10 +58,11 @@ func (d *Desk) behind(ctx context.Context, q sqldb.Querier, s *erasurelog.State,
 }
 
 // progress says whether this database has begun the plan of an entry, and
-// whether it is carried out here: an intent where the database has erased, a
-// Partial where nothing is left in any store. Holds, their ends and what was voided need nothing. A plan
-// that is done in the ledger and only erased here is neither: its end was lost
-// with a state of the database.
+// whether it is carried out here: an intent where every store has answered that
+// nothing is left, or will do it later; a Partial where they have since. What is
+// about no erasure, and what was voided, needs nothing. A plan that is done in
+// the ledger and not here is neither: its end was lost with a state of the
+// database.
 func (d *Desk) progress(ctx context.Context, q sqldb.Querier, s *erasurelog.State, e erasurelog.Entry) (begun, settled bool, err error) {
 	switch e.Op {
 	case erasurelog.Intent, erasurelog.Partial, erasurelog.Done:
@@ -80,7 +81,10 @@ func (d *Desk) progress(ctx context.Context, q sqldb.Querier, s *erasurelog.Stat
 	}
 	switch row.state {
 	case stateErased, stateLeft:
-		return e.Op != erasurelog.Done, e.Op == erasurelog.Intent || e.Op == erasurelog.Partial && row.erased.Valid, nil
+		return e.Op != erasurelog.Done, false, nil
+	case stateWaiting:
+		f, err := row.facts()
+		return e.Op != erasurelog.Done, e.Op == erasurelog.Intent || e.Op == erasurelog.Partial && e.N <= f.Left, err
 	case stateCertified, stateDone:
 		return true, true, nil
 	case stateCancelled: // with another plan of the same persons

@@ -54,8 +54,9 @@ func TestASnapshotTakenWhileErasing(t *testing.T) {
 
 		s.restore(backup)
 		require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann), "the database had erased")
-		require.NoError(t, s.desk.Ready(t.Context()))
+		require.ErrorIs(t, s.desk.Ready(t.Context()), privacy.ErrBehind, "the other stores had not been asked")
 		s.waits(p.ID)
+		require.NoError(t, s.desk.Ready(t.Context()))
 		s.now = s.now.Add(time.Minute)
 		o, err := s.desk.Execute(t.Context(), p.ID)
 		require.NoError(t, err)

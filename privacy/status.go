@@ -174,6 +174,10 @@ func numbersFinding(g gathered) Finding {
 func (d *Desk) replayFinding(g gathered) Finding {
 	f := Finding{Name: "privacy.replay.age", Unit: "s", Since: g.mark.replayed}
 	every := d.cfg.replayEvery()
+	if g.set && g.wrong == nil && d.released(g.mark, g.ledger) {
+		f.Level, f.Remedy = HealthAlarm, "a hold has ended, and whom it kept from a replay is not erased: let Run run, or call Replay"
+		return f
+	}
 	if !g.set || every == 0 {
 		return Finding{Name: f.Name, Unit: f.Unit}
 	}

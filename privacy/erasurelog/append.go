@@ -88,7 +88,7 @@ func (l *Log) line(ctx context.Context, s *State, e Entry) ([]byte, error) {
 	if err := l.permit(s, &e); err != nil {
 		return nil, err
 	}
-	e.Aliases, e.Refs = set(e.Aliases), set(e.Refs)
+	e.Aliases, e.Refs, e.Known = set(e.Aliases), set(e.Refs), set(e.Known)
 	e.Tops = news(s.Tops(), e.Tops)
 	line, err := l.seal(ctx, e, s.Head())
 	if err != nil {

@@ -135,9 +135,19 @@ func (f *fixture) digest(kind, id string) string {
 func (f *fixture) person(id string) string    { return f.digest(erasurelog.KindPerson, id) }
 func (f *fixture) principal(id string) string { return f.digest(erasurelog.KindPrincipal, id) }
 
-func (f *fixture) keys(person string) []string {
+func (f *fixture) address(text string) string { return f.digest("suppressed/email", text) }
+
+// taken takes an address from the suppression list.
+func (f *fixture) taken(id, address string) erasurelog.Entry {
 	f.t.Helper()
-	keys, err := f.log.Keys(f.t.Context(), erasurelog.KindPerson, "main", []byte(person))
+	return erasurelog.Entry{Op: erasurelog.Unsuppress, Plan: id, Tenant: f.digest(erasurelog.KindTenant, "main"), Known: []string{f.address(address)}}
+}
+
+func (f *fixture) keys(person string) []string { return f.keysOf(erasurelog.KindPerson, person) }
+
+func (f *fixture) keysOf(kind, id string) []string {
+	f.t.Helper()
+	keys, err := f.log.Keys(f.t.Context(), kind, "main", []byte(id))
 	require.NoError(f.t, err)
 	return keys
 }

@@ -19,8 +19,9 @@ import (
 var update = flag.Bool("update", false, "write the newest sample in testdata anew; never for a released format")
 
 // The samples: ledger-1 is from before holds, voids and clocks had their
-// meaning, and opens for ever.
-const newest = "ledger-2"
+// meaning, ledger-2 from before cancelled plans, decisions and the suppression
+// list were in it. They open for ever.
+const newest = "ledger-3"
 
 // sample appends one entry of each kind, with all members, about p1.
 func sample(f *fixture) {
@@ -28,6 +29,7 @@ func sample(f *fixture) {
 	e.Aliases = []string{f.person("p2")}
 	e.Refs = []string{f.digest(erasurelog.KindRef, string(erasurelog.RowID("contacts", "r1")))}
 	e.Tops = map[string]int64{"public.contacts.id": 17, "public.deals.id": 1<<63 - 1}
+	e.Known = []string{f.address("ann@a.example"), f.address("ann@b.example")}
 	f.append(e)
 	f.append(f.entry(erasurelog.Partial, planOf(1), "p1"))
 	f.now = f.now.Add(time.Minute)
@@ -45,6 +47,13 @@ func sample(f *fixture) {
 	f.now = f.now.AddDate(-1, 0, 0).Add(time.Minute)
 	f.append(erasurelog.Entry{Op: erasurelog.Clock, Plan: planOf(5), By: f.principal("user/1"), Approved: f.principal("user/2")})
 	f.append(f.answered(erasurelog.Hold, planOf(6), "p1"))
+	f.append(f.entry(erasurelog.Cancel, planOf(7), "p1"))
+	for i, op := range []erasurelog.Op{erasurelog.Older, erasurelog.Newer} {
+		e := f.answered(op, planOf(8+i), "p1")
+		e.Refs = []string{f.digest(erasurelog.KindRef, string(erasurelog.RowID("contacts", "undated")))}
+		f.append(e)
+	}
+	f.append(f.taken(planOf(10), "ann@b.example"))
 }
 
 // TestFreeze writes the newest sample.
@@ -85,8 +94,18 @@ func TestFrozenLedgers(t *testing.T) {
 		require.Len(t, e.Refs, 1)
 	}
 
-	f, s := frozen(t, newest)
+	_, s = frozen(t, "ledger-2")
 	require.Equal(t, int64(10), s.Head().N)
+
+	f, s := frozen(t, newest)
+	require.Equal(t, int64(14), s.Head().N)
+	require.Equal(t, erasurelog.Cancelled, s.Status(planOf(7)))
+	older, ok := s.Decided(f.keysOf(erasurelog.KindRef, string(erasurelog.RowID("contacts", "undated")))...)
+	require.True(t, ok && !older)
+	_, ok = s.Suppressed(f.keysOf("suppressed/email", "ann@a.example")...)
+	require.True(t, ok)
+	_, ok = s.Suppressed(f.keysOf("suppressed/email", "ann@b.example")...)
+	require.False(t, ok)
 	p := s.Person(f.keys("p1")...)
 	require.Equal(t, []string{planOf(1), planOf(4)}, []string{p.Erasures[0].Plan, p.Erasures[1].Plan})
 	require.Len(t, p.RefKeys(), 1)
@@ -113,7 +132,7 @@ func TestTheNewestSampleIsWhatIsWritten(t *testing.T) {
 func TestPythonReadsTheLedger(t *testing.T) {
 	f := newFixture(t)
 	sample(f)
-	for _, path := range []string{f.path(), "testdata/ledger-1/ledger.jsonl", "testdata/ledger-2/ledger.jsonl"} {
+	for _, path := range []string{f.path(), "testdata/ledger-1/ledger.jsonl", "testdata/ledger-2/ledger.jsonl", "testdata/ledger-3/ledger.jsonl"} {
 		out, err := exec.CommandContext(t.Context(), "python3", "testdata/ledger.py", path, hex.EncodeToString(seqKey(0)), strconv.Itoa(0x01020304), "main", "p1").CombinedOutput()
 		require.NoError(t, err, "%s: %s", path, out)
 	}

@@ -13,7 +13,7 @@ import (
 // Whatever stands in the file: reading it ends with a State or with an error that
 // names the place, and what is read once is read again.
 func FuzzLedgerFile(f *testing.F) {
-	for _, name := range []string{"ledger-1", "ledger-2"} {
+	for _, name := range []string{"ledger-1", "ledger-2", "ledger-3"} {
 		data, err := os.ReadFile("testdata/" + name + "/ledger.jsonl")
 		require.NoError(f, err)
 		f.Add(data)

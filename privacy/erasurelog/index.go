@@ -26,6 +26,7 @@ type index struct {
 	digests []digest
 	posts   []post
 	intents []uint32 // records
+	holds   []uint32 // records
 	faults  []Fault
 	tops    map[string][]top
 
@@ -56,8 +57,9 @@ type digest struct {
 	last  uint32 // post, from 1
 }
 
-// A post says that an intent or a hold is about a digest, as the person or as an
-// alias.
+// A post says that a record is about a digest: an intent or a hold about a person
+// or an alias, a decision about a row, an intent or an unsuppress about what a
+// person was known by. No digest is of two kinds.
 type post struct{ record, before uint32 }
 
 // A top is the highest number of a column since an entry.
@@ -70,6 +72,7 @@ type more struct {
 	Because  string    `json:"because,omitempty"`
 	By       string    `json:"by,omitempty"`
 	Cert     string    `json:"cert,omitempty"`
+	Known    []string  `json:"known,omitempty"`
 	Refs     []string  `json:"refs,omitempty"`
 	Tops     []wireTop `json:"tops,omitempty"`
 	Until    string    `json:"until,omitempty"`
@@ -84,7 +87,7 @@ func newIndex() *index {
 func (x *index) clone() *index {
 	y := &index{
 		records: slices.Clone(x.records), plans: slices.Clone(x.plans), digests: slices.Clone(x.digests), posts: slices.Clone(x.posts),
-		intents: slices.Clone(x.intents), faults: slices.Clone(x.faults),
+		intents: slices.Clone(x.intents), holds: slices.Clone(x.holds), faults: slices.Clone(x.faults),
 		tops: map[string][]top{}, planOf: maps.Clone(x.planOf), digestOf: maps.Clone(x.digestOf),
 	}
 	for column, list := range x.tops {
@@ -146,14 +149,17 @@ func (x *index) add(e Entry, hash [sha256.Size]byte, rest more) error {
 		return nil
 	}
 	switch e.Op {
-	case Intent, Hold:
-		if e.Op == Intent {
-			x.intents = append(x.intents, at-1)
-		}
-		x.about(at, e.Person)
-		for _, alias := range e.Aliases {
-			x.about(at, alias)
-		}
+	case Intent:
+		x.intents = append(x.intents, at-1)
+		x.about(at, append([]string{e.Person}, e.Aliases...)...)
+		x.about(at, e.Known...)
+	case Hold:
+		x.holds = append(x.holds, at-1)
+		x.about(at, append([]string{e.Person}, e.Aliases...)...)
+	case Older, Newer:
+		x.about(at, e.Refs...)
+	case Unsuppress:
+		x.about(at, e.Known...)
 	case Clock:
 		for i := len(x.records) - 2; i >= 0 && x.records[i].at > r.at; i-- {
 			x.records[i].at = r.at
@@ -170,7 +176,7 @@ func codeOf(op Op) uint8 { return uint8(slices.Index(ops(), op)) }
 func (r record) op() Op { return ops()[r.code] }
 
 func (m more) empty() bool {
-	return len(m.Aliases) == 0 && len(m.Refs) == 0 && len(m.Tops) == 0 && m.Approved+m.Because+m.By+m.Cert+m.Until == ""
+	return len(m.Aliases) == 0 && len(m.Known) == 0 && len(m.Refs) == 0 && len(m.Tops) == 0 && m.Approved+m.Because+m.By+m.Cert+m.Until == ""
 }
 
 // plan numbers a plan, and says which record of it is the last.
@@ -225,10 +231,13 @@ func digestKey(text string) (key [sha256.Size]byte, ok bool) {
 	return [sha256.Size]byte(raw), err == nil
 }
 
-func (x *index) about(record uint32, person string) {
-	d := &x.digests[x.digest(person)-1]
-	x.posts = append(x.posts, post{record: record, before: d.last})
-	d.last = uint32(len(x.posts))
+// about chains a record to what it is about.
+func (x *index) about(record uint32, digests ...string) {
+	for _, digest := range digests {
+		d := &x.digests[x.digest(digest)-1]
+		x.posts = append(x.posts, post{record: record, before: d.last})
+		d.last = uint32(len(x.posts))
+	}
 }
 
 func (x *index) top(column string, n, value int64) {
@@ -254,7 +263,7 @@ func (x *index) entry(i int) Entry {
 	if canon.Unmarshal([]byte(r.more), &m) != nil { // add wrote it
 		return e
 	}
-	e.Aliases, e.Refs, e.Cert, e.By, e.Approved, e.Because = m.Aliases, m.Refs, m.Cert, m.By, m.Approved, m.Because
+	e.Aliases, e.Refs, e.Known, e.Cert, e.By, e.Approved, e.Because = m.Aliases, m.Refs, m.Known, m.Cert, m.By, m.Approved, m.Because
 	e.Until, _ = parseUntil(m.Until) // check has read it
 	e.Tops, _ = parseTops(m.Tops)
 	return e

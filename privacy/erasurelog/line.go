@@ -27,6 +27,7 @@ type wireEntry struct {
 	By       string    `json:"by,omitempty"`
 	Cert     string    `json:"cert,omitempty"`
 	KeyID    string    `json:"keyid"`
+	Known    []string  `json:"known,omitempty"`
 	MAC      string    `json:"mac,omitempty"`
 	N        int64     `json:"n"`
 	Op       Op        `json:"op"`
@@ -51,7 +52,7 @@ type wireTop struct {
 // seal completes an entry behind a head and returns its line.
 func (l *Log) seal(ctx context.Context, e Entry, behind Head) ([]byte, error) {
 	w := wireEntry{
-		Aliases: e.Aliases, Approved: e.Approved, At: canon.FormatTime(e.At), Because: e.Because, By: e.By, Cert: e.Cert, KeyID: rootText(e.Root),
+		Aliases: e.Aliases, Approved: e.Approved, At: canon.FormatTime(e.At), Because: e.Because, By: e.By, Cert: e.Cert, KeyID: rootText(e.Root), Known: e.Known,
 		N: behind.N + 1, Op: e.Op, Person: e.Person, Plan: e.Plan, Prev: behind.Hash, Refs: e.Refs, Scope: scopeOf(e.Op), Tenant: e.Tenant, V: version,
 	}
 	if !e.Until.IsZero() {
@@ -80,10 +81,14 @@ func (l *Log) seal(ctx context.Context, e Entry, behind Head) ([]byte, error) {
 }
 
 func scopeOf(op Op) string {
-	if op == Clock {
+	switch op {
+	case Clock:
 		return "ledger"
+	case Unsuppress:
+		return "tenant"
+	default:
+		return "person"
 	}
-	return "person"
 }
 
 // A lineReader reads lines one after the other; what it returns is good until
@@ -95,7 +100,7 @@ type lineReader struct {
 
 // read reads the canonical form of a line, in one pass.
 func (r *lineReader) read(line []byte) error {
-	r.wireEntry = wireEntry{Aliases: r.Aliases[:0], Refs: r.Refs[:0], Tops: r.Tops[:0]}
+	r.wireEntry = wireEntry{Aliases: r.Aliases[:0], Known: r.Known[:0], Refs: r.Refs[:0], Tops: r.Tops[:0]}
 	r.covered = r.covered[:0]
 	s := canon.Scan(string(line))
 	in, from, to := s.Begin(), 0, 0
@@ -136,6 +141,8 @@ func (r *lineReader) member(s *canon.Scanner, name string) {
 		r.Cert = s.Text()
 	case "keyid":
 		r.KeyID = s.Text()
+	case "known":
+		r.Known = texts(s, r.Known)
 	case "mac":
 		r.MAC = s.Text()
 	case "n":
@@ -228,7 +235,7 @@ func (l *Log) check(ctx context.Context, r *lineReader, line []byte, behind Head
 // entry takes the members apart that have a form.
 func (r *lineReader) entry(root uint32) (Entry, error) {
 	e := Entry{
-		Op: r.Op, Plan: r.Plan, N: r.N, Root: root, Tenant: r.Tenant, Person: r.Person, Aliases: r.Aliases, Refs: r.Refs,
+		Op: r.Op, Plan: r.Plan, N: r.N, Root: root, Tenant: r.Tenant, Person: r.Person, Aliases: r.Aliases, Refs: r.Refs, Known: r.Known,
 		Cert: r.Cert, By: r.By, Approved: r.Approved, Because: r.Because,
 	}
 	var err error
@@ -278,18 +285,25 @@ func (e Entry) formed() error {
 	if !isOp(e.Op) {
 		return fmt.Errorf("%w: Op is none", ErrEntry)
 	}
-	if e.Op != Clock && (e.Person == "" || e.Tenant == "") {
+	scope := scopeOf(e.Op)
+	if scope == "person" && e.Person == "" || scope != "ledger" && e.Tenant == "" {
 		return fmt.Errorf("%w: Person and Tenant are needed", ErrEntry)
 	}
-	for _, list := range [][]string{{e.Person, e.Tenant, e.Cert, e.By, e.Approved}, e.Aliases, e.Refs} {
+	for _, list := range [][]string{{e.Person, e.Tenant, e.Cert, e.By, e.Approved}, e.Aliases, e.Refs, e.Known} {
 		for _, digest := range list {
 			if digest != "" && !canon.IsBytes(digest, sha256.Size) {
 				return fmt.Errorf("%w: a digest that is not 32 bytes in base64url", ErrEntry)
 			}
 		}
 	}
-	if slices.Contains(e.Aliases, "") || slices.Contains(e.Refs, "") {
+	if slices.Contains(slices.Concat(e.Aliases, e.Refs, e.Known), "") {
 		return fmt.Errorf("%w: an empty digest", ErrEntry)
+	}
+	switch {
+	case slices.Contains([]Op{Older, Newer}, e.Op) && len(e.Refs) == 0:
+		return fmt.Errorf("%w: Refs are needed", ErrEntry)
+	case e.Op == Unsuppress && len(e.Known) == 0:
+		return fmt.Errorf("%w: Known is needed", ErrEntry)
 	}
 	return nil
 }

@@ -110,6 +110,13 @@ func (l *Log) Read(ctx context.Context, kept ...Kept) (*State, error) {
 	return l.anchored(ctx, false, kept)
 }
 
+// Latest is Read that asks no anchor: for what is asked often, and decides about
+// no erasure.
+func (l *Log) Latest(ctx context.Context, kept ...Kept) (*State, error) {
+	v, err := l.read(ctx, false, nil, kept)
+	return v.state, err
+}
+
 // Verify is Read of the whole.
 func (l *Log) Verify(ctx context.Context, kept ...Kept) (*State, error) {
 	return l.anchored(ctx, true, kept)
@@ -294,7 +301,7 @@ func (l *Log) add(ctx context.Context, r *lineReader, line []byte, hash [sha256.
 		}
 	}
 	w := r.wireEntry
-	if err := l.index.add(e, hash, more{w.Aliases, w.Approved, w.Because, w.By, w.Cert, w.Refs, w.Tops, w.Until}); err != nil {
+	if err := l.index.add(e, hash, more{w.Aliases, w.Approved, w.Because, w.By, w.Cert, w.Known, w.Refs, w.Tops, w.Until}); err != nil {
 		return l.fail(ErrForged, e.N, "a member that cannot be kept", remedyForged)
 	}
 	l.before = l.end

@@ -29,14 +29,15 @@ func (m *model) allows(e erasurelog.Entry) bool {
 	intent, done, void := m.of(e.Plan, erasurelog.Intent), m.of(e.Plan, erasurelog.Done), m.of(e.Plan, erasurelog.Void)
 	hold, lift := m.of(e.Plan, erasurelog.Hold), m.of(e.Plan, erasurelog.Lift)
 	for _, earlier := range m.entries {
-		opens := earlier.Op == erasurelog.Intent || earlier.Op == erasurelog.Hold
+		opens := earlier.Op == erasurelog.Intent || earlier.Op == erasurelog.Hold || earlier.Op == erasurelog.Cancel
 		if opens && earlier.Plan == e.Plan && !earlier.Ignored && e.Op != erasurelog.Intent && e.Op != erasurelog.Hold && earlier.Root == e.Root && earlier.Person != e.Person {
 			return false
 		}
 	}
+	alone := slices.ContainsFunc([]erasurelog.Op{erasurelog.Cancel, erasurelog.Older, erasurelog.Newer, erasurelog.Unsuppress}, func(op erasurelog.Op) bool { return m.of(e.Plan, op) })
 	switch e.Op {
-	case erasurelog.Intent, erasurelog.Hold:
-		return !intent && !hold
+	case erasurelog.Intent, erasurelog.Hold, erasurelog.Cancel, erasurelog.Older, erasurelog.Newer, erasurelog.Unsuppress:
+		return !intent && !hold && !alone
 	case erasurelog.Partial, erasurelog.Done, erasurelog.Void:
 		return intent && !done && !void
 	case erasurelog.Lift:
@@ -55,6 +56,7 @@ func (m *model) status(plan string) erasurelog.Status {
 		{erasurelog.Void, erasurelog.Withdrawn},
 		{erasurelog.Partial, erasurelog.Left},
 		{erasurelog.Intent, erasurelog.Begun},
+		{erasurelog.Cancel, erasurelog.Cancelled},
 		{erasurelog.Lift, erasurelog.Lifted},
 		{erasurelog.Hold, erasurelog.Holding},
 	} {
@@ -79,6 +81,31 @@ func (m *model) person(names func(e erasurelog.Entry) bool) (erasures, holds []s
 	return erasures, holds
 }
 
+// suppressed says whether an address is on the list.
+func (m *model) suppressed(address func(e erasurelog.Entry) bool) (on bool) {
+	var since []string
+	for _, e := range m.entries {
+		switch {
+		case e.Ignored || !address(e):
+		case e.Op == erasurelog.Unsuppress:
+			since = nil
+		default:
+			since = append(since, e.Plan)
+		}
+	}
+	return slices.ContainsFunc(since, func(plan string) bool { return m.status(plan) != erasurelog.Withdrawn })
+}
+
+// decided is what was said last of a row.
+func (m *model) decided(row func(e erasurelog.Entry) bool) (op erasurelog.Op) {
+	for _, e := range m.entries {
+		if !e.Ignored && (e.Op == erasurelog.Older || e.Op == erasurelog.Newer) && row(e) {
+			op = e.Op
+		}
+	}
+	return op
+}
+
 // describe is all that a State answers.
 func describe(s *erasurelog.State, keysOf map[string][]string) string {
 	var b strings.Builder
@@ -94,6 +121,8 @@ func describe(s *erasurelog.State, keysOf map[string][]string) string {
 	}
 	for _, name := range []string{"ann", "bob", "carl"} {
 		fmt.Fprintln(&b, name, s.Person(keysOf[name]...))
+		fmt.Fprintln(&b, s.Suppressed(keysOf["address of "+name]...))
+		fmt.Fprintln(&b, s.Decided(keysOf["row of "+name]...))
 	}
 	return b.String()
 }
@@ -109,7 +138,10 @@ func TestTheLedgerIsItsModel(t *testing.T) {
 		m := &model{}
 		names := []string{"ann", "bob", "carl"}
 		plans := []string{newID(), newID(), newID(), newID()}
-		ops := []erasurelog.Op{erasurelog.Intent, erasurelog.Partial, erasurelog.Done, erasurelog.Void, erasurelog.Hold, erasurelog.Lift}
+		ops := []erasurelog.Op{
+			erasurelog.Intent, erasurelog.Partial, erasurelog.Done, erasurelog.Void, erasurelog.Cancel, erasurelog.Hold, erasurelog.Lift,
+			erasurelog.Older, erasurelog.Newer, erasurelog.Unsuppress,
+		}
 		type kept struct {
 			state *erasurelog.State
 			text  string
@@ -120,11 +152,27 @@ func TestTheLedgerIsItsModel(t *testing.T) {
 			keys := map[string][]string{}
 			for _, name := range names {
 				keys[name] = f.keys(name)
+				keys["address of "+name] = f.keysOf("suppressed/email", name)
+				keys["row of "+name] = f.keysOf(erasurelog.KindRef, name)
 			}
 			return keys
 		}
 		draw := func() erasurelog.Entry {
 			e := f.answered(rapid.SampledFrom(ops).Draw(rt, "op"), rapid.SampledFrom(plans).Draw(rt, "plan"), rapid.SampledFrom(names).Draw(rt, "person"))
+			switch who := rapid.SampledFrom(names).Draw(rt, "whose"); e.Op {
+			case erasurelog.Intent:
+				if rapid.Bool().Draw(rt, "known") {
+					e.Known = []string{f.address(who)}
+				}
+			case erasurelog.Older, erasurelog.Newer:
+				if e.Plan = newID(); rapid.Bool().Draw(rt, "of a plan") {
+					e.Plan = rapid.SampledFrom(plans).Draw(rt, "plan")
+				}
+				e.Refs = []string{f.digest(erasurelog.KindRef, who)}
+			case erasurelog.Unsuppress:
+				e = f.taken(newID(), who)
+			default:
+			}
 			if e.Op == erasurelog.Intent && rapid.Bool().Draw(rt, "alias") {
 				e.Aliases = []string{f.person(rapid.SampledFrom(names).Draw(rt, "who"))}
 			}
@@ -169,6 +217,16 @@ func TestTheLedgerIsItsModel(t *testing.T) {
 				erasures, holds := m.person(func(e erasurelog.Entry) bool {
 					return slices.ContainsFunc(e.PersonKeys(), func(key string) bool { return digests[key] })
 				})
+				on := func(list []string, of []string, root uint32) bool {
+					return slices.ContainsFunc(list, func(digest string) bool { return slices.Contains(of, fmt.Sprintf("%d/%s", root, digest)) })
+				}
+				if _, listed := s.Suppressed(keys["address of "+name]...); listed != m.suppressed(func(e erasurelog.Entry) bool { return on(e.Known, keys["address of "+name], e.Root) }) {
+					rt.Fatalf("%s: on the suppression list: %t", name, listed)
+				}
+				said := m.decided(func(e erasurelog.Entry) bool { return on(e.Refs, keys["row of "+name], e.Root) })
+				if older, ok := s.Decided(keys["row of "+name]...); ok != (said != "") || older != (said == erasurelog.Older) {
+					rt.Fatalf("%s: decided %t %t, the model says %s", name, older, ok, said)
+				}
 				p := s.Person(keys[name]...)
 				var gotErasures, gotHolds []string
 				for _, e := range p.Erasures {

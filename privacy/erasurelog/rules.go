@@ -8,8 +8,9 @@ import (
 // A standing is what the entries of one plan, or of one hold, come to: the whole
 // of "is this erasure in force, is this hold".
 type standing struct {
-	intent, partial, done, void bool
-	hold, lift, clock           bool
+	intent, partial, done, void, cancel bool
+	hold, lift                          bool
+	alone                               Op // an operation that stands alone
 
 	first  int // the record of the intent or the hold
 	root   uint32
@@ -38,12 +39,14 @@ func (x *index) standing(id string, n int) standing {
 			s.done = true
 		case Void:
 			s.void = true
+		case Cancel:
+			s.cancel, s.first = true, i
 		case Hold:
 			s.hold, s.first = true, i
 		case Lift:
 			s.lift = true
-		case Clock:
-			s.clock = true
+		default:
+			s.alone = r.op()
 		}
 	}
 	if s.first >= 0 {
@@ -71,9 +74,12 @@ func (x *index) chain(id string, n int) func(yield func(int) bool) {
 // effect where somebody has.
 func (s standing) refuse(e Entry) error {
 	switch e.Op {
-	case Intent, Hold, Clock:
-		if s.intent || s.hold || s.clock {
-			return fmt.Errorf("%w: its Plan names an earlier %s", ErrTwice, s.opened())
+	case Intent, Cancel, Hold, Older, Newer, Unsuppress, Clock:
+		switch earlier := s.opened(); {
+		case s.cancel && e.Op == Intent:
+			return fmt.Errorf("%w: the plan was cancelled", ErrEnded)
+		case earlier != "":
+			return fmt.Errorf("%w: its Plan names an earlier %s", ErrTwice, earlier)
 		}
 	case Partial, Done, Void:
 		switch {
@@ -96,7 +102,7 @@ func (s standing) refuse(e Entry) error {
 			return fmt.Errorf("%w: the hold is lifted", ErrTwice)
 		}
 	}
-	if s.first >= 0 && e.Op != Intent && e.Op != Hold && e.Root == s.root && s.digest(e.Person) != s.person {
+	if s.first >= 0 && e.Root == s.root && s.digest(e.Person) != s.person {
 		return fmt.Errorf("%w: another person than the intent or hold names", ErrEntry)
 	}
 	return e.answered()
@@ -106,18 +112,20 @@ func (s standing) opened() Op {
 	switch {
 	case s.intent:
 		return Intent
+	case s.cancel:
+		return Cancel
 	case s.hold:
 		return Hold
 	}
-	return Clock
+	return s.alone
 }
 
 // answered says whether those who must answer for an entry do, and differ.
 func (e Entry) answered() error {
-	if slices.Contains([]Op{Hold, Lift, Void, Clock}, e.Op) && e.By == "" {
+	if slices.Contains([]Op{Hold, Lift, Older, Newer, Void, Clock}, e.Op) && e.By == "" {
 		return fmt.Errorf("%w: By is needed", ErrEntry)
 	}
-	if slices.Contains([]Op{Hold, Void}, e.Op) && e.Because == "" {
+	if slices.Contains([]Op{Hold, Older, Newer, Void}, e.Op) && e.Because == "" {
 		return fmt.Errorf("%w: Because is needed", ErrEntry)
 	}
 	if slices.Contains([]Op{Void, Clock}, e.Op) && (e.Approved == "" || e.Approved == e.By) {

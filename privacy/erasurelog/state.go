@@ -77,6 +77,7 @@ const (
 	Left      Status = "left"      // and something was left
 	Finished  Status = "finished"  // it is done
 	Withdrawn Status = "withdrawn" // it was voided
+	Cancelled Status = "cancelled" // it was cancelled before it began
 	Holding   Status = "holding"   // a hold that is not lifted, though it may be over
 	Lifted    Status = "lifted"    // a hold that is
 )
@@ -98,6 +99,8 @@ func (s standing) status() Status {
 		return Left
 	case s.intent:
 		return Begun
+	case s.cancel:
+		return Cancelled
 	case s.lift:
 		return Lifted
 	case s.hold:

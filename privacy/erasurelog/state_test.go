@@ -346,3 +346,28 @@ func TestAppendAsksAgain(t *testing.T) {
 	_, err = f.log.Append(t.Context(), []erasurelog.Kept{{Name: "mark", Head: erasurelog.Head{Hash: s.Head().Hash, N: 2}}}, always(f.entry(erasurelog.Done, plan, "ann")))
 	require.ErrorIs(t, err, erasurelog.ErrRewound)
 }
+
+// A hold that ends is looked for from its end on, once: by a lift, or by itself
+// where that came first.
+func TestAHoldThatHasEnded(t *testing.T) {
+	f := newFixture(t)
+	begin := f.now
+	hour := func(n int) time.Time { return begin.Add(time.Duration(n) * time.Hour) }
+	timed := f.answered(erasurelog.Hold, planOf(1), "p1")
+	timed.Until = hour(2)
+	f.append(timed)
+	f.append(f.answered(erasurelog.Hold, planOf(2), "p2"))
+	s := f.read()
+	require.False(t, s.HoldEnded(begin, hour(1)))
+	require.True(t, s.HoldEnded(hour(1), hour(2)))
+	require.False(t, s.HoldEnded(hour(2), hour(3)))
+	f.now = hour(4)
+	f.append(f.answered(erasurelog.Lift, planOf(1), "p1")) // too late to count
+	require.False(t, f.read().HoldEnded(hour(2), hour(5)))
+	f.now = hour(6)
+	f.append(f.answered(erasurelog.Lift, planOf(2), "p2"))
+	require.True(t, f.read().HoldEnded(hour(5), hour(6)))
+	require.False(t, f.read().HoldEnded(hour(5), hour(5)))
+	require.False(t, f.read().HoldEnded(hour(6), hour(7)))
+	require.False(t, s.HoldEnded(hour(5), hour(6)), "a State stays as it was")
+}

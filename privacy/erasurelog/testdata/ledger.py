@@ -39,11 +39,14 @@ with open(file, "rb") as f:
         assert b64(hmac.new(mac_key, canonical(e), hashlib.sha256).digest()) == mac, "mac"
         assert e["n"] == n and e["v"] == 1 and e["keyid"] == keyid and e["prev"] == b64(prev), "chain"
         op, plan, before = e["op"], e["plan"], seen.get(e["plan"])
-        assert e["scope"] == ("ledger" if op == "clock" else "person"), "scope"
-        if op != "clock":
-            assert e["person"] == digest("person", person) and e["tenant"] == digest("tenant", tenant), "digests"
-        assert before in {"intent": [None], "hold": [None], "clock": [None], "lift": ["hold"]}.get(op, ["intent", "partial"]), "order"
-        if op in ("hold", "lift", "void", "clock"):
+        scope = {"clock": "ledger", "unsuppress": "tenant"}.get(op, "person")
+        assert e["scope"] == scope, "scope"
+        assert scope == "ledger" or e["tenant"] == digest("tenant", tenant), "tenant"
+        assert scope != "person" or e["person"] == digest("person", person), "person"
+        assert before in {"partial": ["intent", "partial"], "done": ["intent", "partial"], "void": ["intent", "partial"], "lift": ["hold"]}.get(op, [None]), "order"
+        assert op not in ("older", "newer") or e["refs"], "refs"
+        assert op != "unsuppress" or e["known"], "known"
+        if op in ("hold", "lift", "older", "newer", "void", "clock"):
             assert e["by"] == digest("principal", "user/1"), "by"
         if op in ("void", "clock"):
             assert e["approved"] == digest("principal", "user/2"), "approved"

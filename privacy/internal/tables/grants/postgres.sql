@@ -8,6 +8,4 @@ GRANT SELECT ON crmguard_schema TO crm_app;
 GRANT SELECT, INSERT, UPDATE (state, intent, body, approval, erased, outcome, certificate, mac, changed) ON crmguard_privacy_plan TO crm_app;
 GRANT SELECT, INSERT, UPDATE (n, hash, seen, replayed, trace, tag) ON crmguard_privacy_mark TO crm_app;
 GRANT SELECT, INSERT, UPDATE (body, tag) ON crmguard_privacy_opening TO crm_app;
-GRANT SELECT, INSERT, UPDATE (erase, by_whom, because, at, tag) ON crmguard_privacy_decision TO crm_app;
 GRANT SELECT, INSERT, DELETE ON crmguard_privacy_retired TO crm_app;
-GRANT SELECT, INSERT, DELETE ON crmguard_privacy_suppressed TO crm_app;

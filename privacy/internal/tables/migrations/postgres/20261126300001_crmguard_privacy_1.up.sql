@@ -35,17 +35,4 @@ CREATE TABLE IF NOT EXISTS crmguard_privacy_opening (
 	body bytea NOT NULL,
 	tag bytea NOT NULL,
 	PRIMARY KEY (id));
-CREATE TABLE IF NOT EXISTS crmguard_privacy_decision (
-	row_key text COLLATE "C" NOT NULL,
-	erase integer NOT NULL,
-	by_whom text COLLATE "C" NOT NULL,
-	because text COLLATE "C" NOT NULL,
-	at bigint NOT NULL,
-	tag bytea NOT NULL,
-	PRIMARY KEY (row_key));
-CREATE TABLE IF NOT EXISTS crmguard_privacy_suppressed (
-	tenant text COLLATE "C" NOT NULL,
-	digest text COLLATE "C" NOT NULL,
-	since bigint NOT NULL,
-	PRIMARY KEY (tenant, digest));
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('privacy', 1, (extract(epoch FROM now()) * 1000000)::bigint) ON CONFLICT DO NOTHING;

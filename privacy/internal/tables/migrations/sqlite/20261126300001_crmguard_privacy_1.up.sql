@@ -35,17 +35,4 @@ CREATE TABLE IF NOT EXISTS crmguard_privacy_opening (
 	body BLOB NOT NULL,
 	tag BLOB NOT NULL,
 	PRIMARY KEY (id)) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS crmguard_privacy_decision (
-	row_key TEXT NOT NULL,
-	erase INTEGER NOT NULL,
-	by_whom TEXT NOT NULL,
-	because TEXT NOT NULL,
-	at INTEGER NOT NULL,
-	tag BLOB NOT NULL,
-	PRIMARY KEY (row_key)) STRICT, WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS crmguard_privacy_suppressed (
-	tenant TEXT NOT NULL,
-	digest TEXT NOT NULL,
-	since INTEGER NOT NULL,
-	PRIMARY KEY (tenant, digest)) STRICT, WITHOUT ROWID;
 INSERT INTO crmguard_schema (package, version, installed) VALUES ('privacy', 1, CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER)) ON CONFLICT DO NOTHING;
