@@ -46,6 +46,18 @@
 //     are no errors, and neither is certified.
 //   - A copy of the database that was taken before it had erased is behind the
 //     ledger, also one taken while an outcome was Partial.
+//   - From its intent on an erasure keeps the gate shut, for whoever starts and for
+//     whoever asks, until the database has erased and every other store has answered
+//     that nothing is left, or that it does it later ([datastore.ErrLater]): also
+//     where the process ended in between, a store is down (Partial), or another
+//     process is at it. The lease of cached keys does not keep it shut, nor does
+//     what comes behind a store's answer. A store that is lost shuts it for good only
+//     until Execute or Replay gets through without it, or [Desk.Void]; others are
+//     erased meanwhile.
+//   - A plan that was cancelled or voided stays so, and so does a decision, whatever
+//     older row is put back into the database, and after a restore. A plan that waits
+//     ends with the erasure of its person by another one.
+//   - The suppression list outlives a restore: it is in the ledger.
 //   - After a restore the boot gate ([Desk.Ready]) refuses until
 //     [Desk.Replay] has erased again whom the ledger names, by person id and only
 //     records created before the erasure, so that a new record with the same
@@ -61,7 +73,7 @@
 //     agreement, for a time ([Desk.OpenAnyway]).
 //   - [Desk.Run] carries out what is approved and due, and replays every
 //     Config.ReplayEvery: within so long a table that was brought back beside the
-//     rest is found.
+//     rest is found. Behind the end of a hold it replays at once.
 //   - An export holds what an erasure would take, or says in the row that it left
 //     it out and why: each column of the person's rows, and of rows of others what
 //     points to the person. It is written as it is read, and the trail knows of it
@@ -90,8 +102,6 @@
 //     sent, disk blocks. Config.NotCovered puts them on the certificate.
 //   - To notice that database and ledger were rolled back together, unless a
 //     head is kept elsewhere (erasurelog.Anchor); [Desk.Gate] then says Unanchored.
-//   - To keep a plan cancelled against who writes to the database: an approved row
-//     put back within Config.ApprovalLife is one that two principals did approve.
 //   - That a redaction of a record of several persons leaves nothing behind when it
 //     is rehearsed: a key that the application made for it stays, and seals nothing.
 //   - To know who someone is. Who asks and who approves are compared as the
@@ -134,8 +144,8 @@
 // or certified twice; only PlanErasure may leave a second plan, which is
 // cancelled with the first one's end. Where a commit failed behind the intent,
 // others meet ErrBehind until that plan is executed again.
-// While an outcome is Partial, a process that starts meets ErrBehind; those that
-// serve go on erasing others.
+// While an erasure is under way, or Partial, [Desk.Ready] is ErrBehind; processes
+// that serve go on erasing others.
 //
 // # Errors
 //
@@ -180,7 +190,7 @@
 //	privacy.opening           s         alarm: somebody has ordered the gate open ([Desk.OpenAnyway])
 //	privacy.replay.pending    persons   alarm: a replay did not get through every store
 //	privacy.replay.undecided  rows      alarm: they came back, and wait for [Desk.Decide]
-//	privacy.replay.age        s         alarm: the last replay is longer ago than twice Config.ReplayEvery; notice: none yet
+//	privacy.replay.age        s         alarm: the last replay is longer ago than twice Config.ReplayEvery, or a hold has ended since; notice: none yet
 //	privacy.numbers           columns   alarm: their counters are behind what was given out
 //	privacy.ledger            entries   alarm: the ledger cannot be read, or is wrong
 //	privacy.ledger.anchors    heads     notice: none is kept elsewhere; alarm: a place does not answer
@@ -195,8 +205,7 @@
 // # Format and compatibility
 //
 // Ledger and certificates have rooms of their own, privacy/erasurelog and
-// privacy/certificate; the suppression list and plan rows are in sections 11 and
-// 12 of the formats; exports are a bundle (privacy/bundle, section 14) in an age
+// privacy/certificate; plan rows are in section 12 of the formats; exports are a bundle (privacy/bundle, section 14) in an age
 // file. Bytes and Go API may change until v0.1.0.
 // Stability: settling.
 package privacy

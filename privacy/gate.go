@@ -14,8 +14,8 @@ import (
 // Refusals of the boot gate.
 var (
 	// ErrBehind says that the ledger knows erasures that have not been carried out
-	// in this database: it was restored, by whatever tool, or a process ended with
-	// an erasure begun or Partial. Remedy: call Replay, or Execute what was begun.
+	// in this database: it was restored, by whatever tool, or an erasure has begun
+	// that not every store has answered, or is Partial. Remedy: call Replay, or Execute what was begun.
 	ErrBehind = errors.New("privacy: database is behind the erasure ledger")
 	// ErrUndecided says that rows of erased persons came back of which nobody
 	// knows whether they are older than the erasure. Remedy: Decide about each of
@@ -59,7 +59,7 @@ type Gate struct {
 }
 
 // Ready is the boot gate: nil means that every erasure of the ledger has been
-// carried out in this database. It refuses with ErrBehind after a restore, and
+// carried out in this database and the other stores. It refuses with ErrBehind after a restore, and
 // with a ledger error when the ledger itself is wrong. See [Desk.Gate] for what
 // a nil leaves open.
 func (d *Desk) Ready(ctx context.Context) error {

@@ -59,7 +59,7 @@ type Plan struct {
 	NotBefore  time.Time
 	ApprovedBy string
 	Approved   time.Time // when; the approval is good for Config.ApprovalLife
-	State      string    // planned, approved, erased, left, certified, done, cancelled or void
+	State      string    // planned, approved, erased, waiting, left, certified, done, cancelled or void
 	Counts     []Count   // what happens to how many records, and what is kept, why, until when
 
 	rows []datastore.Row

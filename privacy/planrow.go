@@ -132,10 +132,10 @@ type remains struct {
 	ApprovedBy string   `json:"approved_by"`
 	By         string   `json:"by"`
 	Counts     []Count  `json:"counts"`
-	Digest     string   `json:"digest"`      // of the certificate, as ledger and trail have it
-	Event      string   `json:"event"`       // id of the audit event that records the certificate
-	Noted      bool     `json:"noted"`       // there was a note beside the ledger
-	NotCovered []string `json:"not_covered"` // as on the certificate
+	Digest     string   `json:"digest"`           // of the certificate, as ledger and trail have it
+	Event      string   `json:"event"`            // id of the audit event that records the certificate
+	Noted      bool     `json:"noted"`            // there was a note beside the ledger
+	NotCovered []string `json:"not_covered"`      // as on the certificate
 	Others     []string `json:"others,omitempty"` // plans of the same persons that ended with this one
 	Reason     string   `json:"reason"`
 	SaltRoot   uint32   `json:"salt_root"` // under which the certificate's salt was drawn

@@ -33,6 +33,8 @@
 //     root writes one all the same it has no effect, and [State.Faults] names it.
 //   - A hold and a void name who answers for them, by digest; who agreed to a
 //     void is somebody else. A hold that is over holds nothing.
+//   - A plan that was cancelled has no intent afterwards. Of decisions about a row,
+//     and of what is said about a value of the suppression list, the last one counts.
 //   - An entry that was changed, left out, added or put elsewhere by whoever has
 //     no root is noticed: the last one and what follows it at the next Read, any
 //     by [Log.Verify], by the first Read of a process, and every Config.Recheck.
