@@ -121,8 +121,9 @@ func describe(s *erasurelog.State, keysOf map[string][]string) string {
 	}
 	for _, name := range []string{"ann", "bob", "carl"} {
 		fmt.Fprintln(&b, name, s.Person(keysOf[name]...))
-		fmt.Fprintln(&b, s.Suppressed(keysOf["address of "+name]...))
-		fmt.Fprintln(&b, s.Decided(keysOf["row of "+name]...))
+		since, listed := s.Suppressed(keysOf["address of "+name]...)
+		older, decided := s.Decided(keysOf["row of "+name]...)
+		fmt.Fprintln(&b, since, listed, older, decided)
 	}
 	return b.String()
 }
