@@ -40,7 +40,7 @@ func (d *Desk) Void(ctx context.Context, v Voiding) error {
 	if err := d.allow(ctx, "privacy.void", v.Plan); err != nil {
 		return err
 	}
-	row, unknown, err := d.planToVoid(d.loadPlan(ctx, d.db, v.Plan))
+	row, unknown, err := planToVoid(d.loadPlan(ctx, d.db, v.Plan))
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (d *Desk) Void(ctx context.Context, v Voiding) error {
 // planToVoid tells a row that cannot be gone by, because a restore took it away or
 // somebody has written to it, from one that cannot be read: the ledger knows the
 // erasure, too.
-func (d *Desk) planToVoid(row planRow, err error) (_ planRow, unknown, failed error) {
+func planToVoid(row planRow, err error) (_ planRow, unknown, failed error) {
 	if errors.Is(err, ErrNoPlan) || errors.Is(err, ErrPlanForged) {
 		return planRow{}, err, nil
 	}
@@ -70,7 +70,7 @@ func (d *Desk) void(ctx context.Context, tx *sql.Tx, v Voiding) error {
 	if err := d.lockMark(ctx, tx); err != nil {
 		return err
 	}
-	row, unknown, err := d.planToVoid(d.lockPlan(ctx, tx, v.Plan))
+	row, unknown, err := planToVoid(d.lockPlan(ctx, tx, v.Plan))
 	switch {
 	case err != nil:
 		return err
