@@ -371,3 +371,15 @@ func TestAHoldThatHasEnded(t *testing.T) {
 	require.False(t, f.read().HoldEnded(hour(6), hour(7)))
 	require.False(t, s.HoldEnded(hour(5), hour(6)), "a State stays as it was")
 }
+
+// A plan that was cancelled never begins, and what has begun is not cancelled.
+func TestACancelledPlanNeverBegins(t *testing.T) {
+	f := newFixture(t)
+	f.append(f.entry(erasurelog.Cancel, planOf(1), "p1"))
+	require.ErrorIs(t, f.try(f.entry(erasurelog.Intent, planOf(1), "p1")), erasurelog.ErrEnded)
+	require.ErrorIs(t, f.try(f.entry(erasurelog.Cancel, planOf(1), "p1")), erasurelog.ErrTwice)
+	f.append(f.entry(erasurelog.Intent, planOf(2), "p1"))
+	require.ErrorIs(t, f.try(f.entry(erasurelog.Cancel, planOf(2), "p1")), erasurelog.ErrTwice)
+	require.Equal(t, erasurelog.Cancelled, f.read().Status(planOf(1)))
+	require.Equal(t, erasurelog.Begun, f.read().Status(planOf(2)))
+}
