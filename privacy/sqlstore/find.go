@@ -92,17 +92,11 @@ func (s *Store) find(ctx context.Context, q sqldb.Querier, seekers []seeker, p *
 }
 
 func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, seekers []seeker, group []int, p *prepared, gone []*located) ([]*located, error) {
-	f := &finding{s: s, q: q, tenant: tenant, prepared: p, pools: map[string]*pool{}, asked: map[*way]int{}, looked: map[*entity]bool{}, kept: map[string]*located{}, seen: map[string]*located{}}
+	own := make([]seeker, len(group))
 	for i, at := range group {
-		k := seekers[at]
-		f.seekers = append(f.seekers, k)
-		f.give(persons, given{parts: []keyPart{{k.Person, k.Person}}, text: k.Person, scope: i})
-		for kind, values := range k.Identities {
-			for _, v := range values {
-				f.give(identities(kind), given{parts: []keyPart{{v, v}}, text: v, scope: i})
-			}
-		}
+		own[i] = seekers[at]
 	}
+	f := s.finding(q, tenant, own, p)
 	for _, l := range gone {
 		if i := slices.Index(group, l.scope); i >= 0 {
 			if err := f.gives(l, i, true); err != nil {
@@ -123,6 +117,20 @@ func (s *Store) findGroup(ctx context.Context, q sqldb.Querier, tenant string, s
 		l.scope = group[l.scope]
 	}
 	return f.found, nil
+}
+
+// finding begins with the persons and their identities.
+func (s *Store) finding(q sqldb.Querier, tenant string, seekers []seeker, p *prepared) *finding {
+	f := &finding{s: s, q: q, tenant: tenant, seekers: seekers, prepared: p, pools: map[string]*pool{}, asked: map[*way]int{}, looked: map[*entity]bool{}, kept: map[string]*located{}, seen: map[string]*located{}}
+	for i, k := range seekers {
+		f.give(persons, given{parts: []keyPart{{k.Person, k.Person}}, text: k.Person, scope: i})
+		for kind, values := range k.Identities {
+			for _, v := range values {
+				f.give(identities(kind), given{parts: []keyPart{{v, v}}, text: v, scope: i})
+			}
+		}
+	}
+	return f
 }
 
 func (f *finding) give(source string, v given) {
@@ -241,9 +249,30 @@ func (f *finding) follow(ctx context.Context) error {
 
 // visit asks a table for the rows to which its edges lead by now.
 func (f *finding) visit(ctx context.Context, e *entity) (found bool, err error) {
-	questions, err := f.searched(e)
+	questions, err := f.questions(e)
 	if err != nil {
 		return false, err
+	}
+	for _, c := range questions {
+		rows, err := f.s.ask(ctx, f.q, e, c)
+		if err != nil {
+			return false, err
+		}
+		for _, l := range rows {
+			fresh, err := f.own(ctx, l)
+			if err != nil {
+				return false, err
+			}
+			found = found || fresh
+		}
+	}
+	return found, nil
+}
+
+// questions are the conditions for those rows.
+func (f *finding) questions(e *entity) (questions []condition, err error) {
+	if questions, err = f.searched(e); err != nil {
+		return nil, err
 	}
 	plain := len(questions)
 	add := func(at int, c condition) {
@@ -268,23 +297,13 @@ func (f *finding) visit(ctx context.Context, e *entity) (found bool, err error) 
 			add(at, c)
 		}
 	}
+	var asked []condition
 	for _, c := range questions {
-		if !f.s.inTenant(&c, e, f.tenant) && e.Link != nil {
-			continue
-		}
-		rows, err := f.s.ask(ctx, f.q, e, c)
-		if err != nil {
-			return false, err
-		}
-		for _, l := range rows {
-			fresh, err := f.own(ctx, l)
-			if err != nil {
-				return false, err
-			}
-			found = found || fresh
+		if f.s.inTenant(&c, e, f.tenant) || e.Link == nil {
+			asked = append(asked, c)
 		}
 	}
-	return found, nil
+	return asked, nil
 }
 
 // unasked are the values for which a way has not asked yet.
