@@ -173,3 +173,21 @@ func TestAnotherProcessEndsThePlanMeanwhile(t *testing.T) {
 		require.Equal(t, first.Certificate, o.Certificate, "at call %d", n)
 	}
 }
+
+// A record of two persons who are one is redacted for the first and deleted with the
+// last: so it was rehearsed, and is approved.
+func TestARecordOfTwoMergedPersonsGoesAsPlanned(t *testing.T) {
+	s := quick(t)
+	ann, also := s.contact("ann@a.example"), s.contact("ann@b.example")
+	s.cfg.Aliases = func(_ context.Context, _, person string) ([]string, error) {
+		if person == ann {
+			return []string{also}, nil
+		}
+		return nil, nil
+	}
+	s.reopen()
+	s.activity("both", ann, also)
+	s.done(s.approved(ann).ID)
+	require.Zero(t, s.count(`SELECT COUNT(*) FROM activities`))
+	require.Zero(t, s.count(`SELECT COUNT(*) FROM activity_persons`))
+}
