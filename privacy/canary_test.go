@@ -30,6 +30,10 @@ func (talkative) Find(context.Context, datastore.Scope) ([]datastore.Row, error)
 
 func (talkative) Erase(context.Context, datastore.Scope, []datastore.Row) error { return errQuoting }
 
+func (talkative) Rehearse(context.Context, []datastore.Scope) ([]datastore.Row, error) {
+	return nil, errQuoting
+}
+
 func (talkative) EraseIn(context.Context, []datastore.Scope, func(context.Context, datastore.Tx, []datastore.Row) error) error {
 	return errQuoting
 }

@@ -138,8 +138,9 @@
 // # Concurrency
 //
 // Desk and ledger are safe for concurrent use, in several processes. While the
-// intent is written the transaction over Config.DB is open: neither the ledger's
-// keys nor its anchors wait for a connection of that pool. Of a store that does
+// intent is written the transaction over Config.DB is open: the ledger's keys and
+// its place wait for no connection of that pool; its anchors may, they are asked
+// before. Of a store that does
 // not return when its context ends, one goroutine waits until it does. A transaction that the
 // database ends for the sake of another one is tried again, Config.Record in
 // it, too. Where a connection ends in the middle of a call, also after a commit

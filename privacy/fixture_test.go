@@ -351,6 +351,13 @@ func (f fused) Find(ctx context.Context, scope datastore.Scope) ([]datastore.Row
 	return f.Store.Find(ctx, scope)
 }
 
+func (f fused) Rehearse(ctx context.Context, scopes []datastore.Scope) ([]datastore.Row, error) {
+	if err := f.fuse.blow(); err != nil {
+		return nil, err
+	}
+	return f.Store.Rehearse(ctx, scopes)
+}
+
 func (f fused) Erase(ctx context.Context, scope datastore.Scope, found []datastore.Row) error {
 	if err := f.fuse.blow(); err != nil {
 		return err

@@ -28,7 +28,8 @@ const clockSlack = time.Minute
 // An entry that breaks the rules of its operation is refused with [ErrEntry],
 // [ErrTwice], [ErrAbsent] or [ErrEnded], one that would be older than the last
 // with [ErrClock]. After any other error, also the end of ctx, the entry may
-// stand or not: call again, and decide sees it.
+// stand or not: call again, and decide sees it. The anchors are asked first; who has
+// a transaction open in which one could wait asks them before: [Log.Anchored].
 func (l *Log) Append(ctx context.Context, kept []Kept, decide func(*State) (*Entry, error)) (*State, error) {
 	a, err := l.Anchored(ctx)
 	if err != nil {

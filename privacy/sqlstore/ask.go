@@ -17,11 +17,7 @@ func (s *Store) ask(ctx context.Context, q sqldb.Querier, e *entity, c condition
 	for _, r := range e.reads {
 		columns, args = append(columns, r.sql), append(args, r.args...)
 	}
-	from := s.table(e.Name) + " t0"
-	if j := e.Link; j != nil {
-		from += fmt.Sprintf(" JOIN %s l ON %s", s.table(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", e.Name, e.Key[0])))
-	}
-	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(columns, ", "), from, c, s.order(e))
+	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(columns, ", "), s.from(e), c, s.order(e))
 	if _, erasing := q.(*sql.Tx); erasing && !s.sqlite() {
 		query += " FOR UPDATE"
 	}
@@ -44,6 +40,15 @@ func (s *Store) ask(ctx context.Context, q sqldb.Querier, e *entity, c condition
 		return nil
 	}, s.db.Bind(query), append(args, c.args...)...)
 	return found, dbError("find", e.Name, err)
+}
+
+// from is the table as t0, with the links l of joint records.
+func (s *Store) from(e *entity) string {
+	from := s.table(e.Name) + " t0"
+	if j := e.Link; j != nil {
+		from += fmt.Sprintf(" JOIN %s l ON %s", s.table(j.Table), same(s.at("l", j.Table, j.Record), s.at("t0", e.Name, e.Key[0])))
+	}
+	return from
 }
 
 // order is the order of a table's rows: by key.

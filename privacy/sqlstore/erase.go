@@ -136,12 +136,18 @@ func (e *erasure) run(ctx context.Context) error {
 // has come meanwhile. What is there then is not to be erased.
 func (e *erasure) pass(ctx context.Context, group []seeker, at int) error {
 	gone := among(e.orphanOf, at, len(group))
+	emptied := false // all that was found is deleted
 	for attempt := 1; ; attempt++ {
 		if err := e.unfiltered(ctx); err != nil {
 			return err
 		}
 		for _, k := range group {
 			if err := e.s.lockJoint(ctx, e.tx, k.Scope); err != nil {
+				return err
+			}
+		}
+		if attempt > 1 && emptied {
+			if nothing, err := e.s.nothing(ctx, e.tx, group, gone); nothing || err != nil {
 				return err
 			}
 		}
@@ -165,6 +171,7 @@ func (e *erasure) pass(ctx context.Context, group []seeker, at int) error {
 		if err := e.apply(ctx, todo); err != nil {
 			return err
 		}
+		emptied = len(todo) == len(found) && !slices.ContainsFunc(todo, (*located).stays) && e.s.alone()
 		gone = among(slices.DeleteFunc(todo, (*located).stays), at, len(group))
 	}
 }

@@ -173,22 +173,16 @@ func (s *Store) Missing(ctx context.Context, scope datastore.Scope, rows []datas
 
 // byKey reads the rows of those keys that are there, with one statement a table.
 func (s *Store) byKey(ctx context.Context, scope datastore.Scope, rows []datastore.Row) (map[rowID]*located, error) {
-	there, keys := map[rowID]*located{}, map[string][]string{}
-	for _, row := range rows {
-		keys[row.Table] = append(keys[row.Table], row.Key)
-	}
+	there := map[rowID]*located{}
 	for _, e := range s.entities {
-		for chunk := range slices.Chunk(keys[e.Name], batch) {
-			c, err := s.named(e, chunk)
-			if err != nil {
-				return nil, err
-			}
-			if e.Tenant != "" {
-				s.is(&c, s.at("t0", e.Name, e.Tenant), scope.Tenant)
-			}
-			bare := *e
-			bare.Link = nil // of a joint record without any person, too
-			bare.reads = slices.DeleteFunc(slices.Clone(e.reads), func(r expression) bool { return e.Link != nil && r.link })
+		bare := *e
+		bare.Link = nil // of a joint record without any person, too
+		bare.reads = slices.DeleteFunc(slices.Clone(e.reads), func(r expression) bool { return e.Link != nil && r.link })
+		questions, err := s.keyed(e, scope, rows)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range questions {
 			found, err := s.ask(ctx, s.db, &bare, c)
 			if err != nil {
 				return nil, err
@@ -199,6 +193,27 @@ func (s *Store) byKey(ctx context.Context, scope datastore.Scope, rows []datasto
 		}
 	}
 	return there, nil
+}
+
+// keyed are the conditions for those of the rows that are of one table.
+func (s *Store) keyed(e *entity, scope datastore.Scope, rows []datastore.Row) (questions []condition, err error) {
+	var keys []string
+	for _, row := range rows {
+		if row.Table == e.Name {
+			keys = append(keys, row.Key)
+		}
+	}
+	for chunk := range slices.Chunk(keys, batch) {
+		c, err := s.named(e, chunk)
+		if err != nil {
+			return nil, err
+		}
+		if e.Tenant != "" {
+			s.is(&c, s.at("t0", e.Name, e.Tenant), scope.Tenant)
+		}
+		questions = append(questions, c)
+	}
+	return questions, nil
 }
 
 // absent are those of the rows that are gone, for the first of the scopes.

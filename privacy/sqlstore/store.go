@@ -311,6 +311,13 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 	if err != nil {
 		return 0, err
 	}
+	retired, err := s.retired(ctx, scope.Tenant)
+	if err != nil {
+		return 0, err
+	}
+	if nothing, err := s.nothingLeft(ctx, seekers[0], found); nothing || err != nil {
+		return len(retired), err
+	}
 	there, err := s.byKey(ctx, scope, found)
 	if err != nil {
 		return 0, err
@@ -350,8 +357,7 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 			n++
 		}
 	}
-	retired, err := s.retired(ctx, scope.Tenant)
-	return n + len(retired), err
+	return n + len(retired), nil
 }
 
 // Flush truncates SQLite's write-ahead log, which still holds the pages as
