@@ -28,6 +28,10 @@ func (talkative) Find(context.Context, datastore.Scope) ([]datastore.Row, error)
 	return nil, errQuoting
 }
 
+func (talkative) FindAll(context.Context, []datastore.Scope) ([]datastore.Row, error) {
+	return nil, errQuoting
+}
+
 func (talkative) Erase(context.Context, datastore.Scope, []datastore.Row) error { return errQuoting }
 
 func (talkative) Rehearse(context.Context, []datastore.Scope) ([]datastore.Row, error) {

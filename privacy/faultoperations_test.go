@@ -68,7 +68,7 @@ func operations() []operation {
 				}
 				w.executed(at)
 			},
-			stores: stores(every[:2], erases[:1], "Aliases", "Find", "Identities", "Rehearse"),
+			stores: stores(every[:2], erases[:1], "Aliases", "Identities", "Rehearse"),
 		},
 		{
 			name: "execute", prepare: (*faultWalk).planned, do: execute, finish: (*faultWalk).executed,

@@ -131,7 +131,7 @@ func (j *job) interrupted(f func() error) bool {
 	if err == nil {
 		return false
 	}
-	require.True(j.rt, j.failed, "%v: %v", err, errors.Unwrap(err))
+	require.True(j.rt, j.failed, "%q", causes(err))
 	j.failed, j.desk = false, j.open()
 	return true
 }
@@ -265,4 +265,19 @@ func (m interruptedMedium) PutNotes(ctx context.Context, notes ...erasurelog.Sea
 		return err
 	}
 	return m.j.moment(false)
+}
+
+// causes are the texts of an error and of all that it wraps, which stores say to
+// nobody but who asks.
+func causes(err error) (texts []string) {
+	texts = []string{err.Error()}
+	switch e := err.(type) { //nolint:errorlint // one by one
+	case interface{ Unwrap() error }:
+		texts = append(texts, causes(e.Unwrap())...)
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			texts = append(texts, causes(one)...)
+		}
+	}
+	return texts
 }

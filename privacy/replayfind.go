@@ -155,17 +155,16 @@ func findAll(ctx context.Context, store datastore.Store, scopes []datastore.Scop
 	return all, nil
 }
 
-// sort says of each row whether it is older than the erasure.
+// sort says of each row whether it is older than the erasure. One that is clean
+// needs nothing; what points to it may.
 func (r *replay) sort(ctx context.Context, t *target, rows []datastore.Row) error {
 	for _, row := range rows {
-		if row.Clean {
-			continue
-		}
 		older, err := r.older(ctx, t, row)
 		if err != nil {
 			return err
 		}
 		switch {
+		case row.Clean:
 		case older == yes:
 			t.rows = append(t.rows, row)
 		case older == unknown:

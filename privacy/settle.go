@@ -18,9 +18,10 @@ func (d *Desk) settle(ctx context.Context, tx datastore.Tx, s *erasurelog.State,
 	if err != nil {
 		return err
 	}
+	const lock = " LOCK IN SHARE MODE SKIP LOCKED" // who is about to end another one settles that
 	n := m.head.N
 	for e := range s.After(n) {
-		_, settled, err := d.progress(ctx, tx, s, e, own...)
+		_, settled, err := d.progress(ctx, tx, s, e, lock, own...)
 		if err != nil {
 			return err
 		}
@@ -43,7 +44,10 @@ func (d *Desk) behind(ctx context.Context, tx datastore.Tx, s *erasurelog.State,
 		if e.Plan == plan {
 			continue
 		}
-		begun, settled, err := d.progress(ctx, tx, s, e)
+		begun, settled, err := d.progress(ctx, tx, s, e, "")
+		if err == nil && !begun && !settled { // an older view may say so, and waits for nobody
+			begun, settled, err = d.progress(ctx, tx, s, e, " LOCK IN SHARE MODE")
+		}
 		if err != nil {
 			return err
 		}
@@ -54,15 +58,15 @@ func (d *Desk) behind(ctx context.Context, tx datastore.Tx, s *erasurelog.State,
 	return nil
 }
 
-// standing is a plan row as it is now: also where the transaction has an older view
-// (MariaDB), by which what another one has erased would not count.
-func (d *Desk) standing(ctx context.Context, tx datastore.Tx, id string, own []planRow) (planRow, error) {
+// standing reads a plan row that this transaction has not stored itself, with a
+// lock where that is MariaDB's: its transactions have an older view otherwise, by
+// which what another one has erased would not count.
+func (d *Desk) standing(ctx context.Context, tx datastore.Tx, id, lock string, own []planRow) (planRow, error) {
 	if i := slices.IndexFunc(own, func(row planRow) bool { return row.id == id }); i >= 0 {
 		return own[i], nil
 	}
-	lock := ""
-	if d.db.Kind == sqldb.MariaDB || d.db.Kind == sqldb.MySQL {
-		lock = " LOCK IN SHARE MODE"
+	if d.db.Kind != sqldb.MariaDB && d.db.Kind != sqldb.MySQL {
+		lock = ""
 	}
 	return d.readPlan(ctx, tx, id, lock)
 }
@@ -73,7 +77,7 @@ func (d *Desk) standing(ctx context.Context, tx datastore.Tx, id string, own []p
 // about no erasure, and what was voided, needs nothing. A plan that is done in
 // the ledger and not here is neither: its end was lost with a state of the
 // database.
-func (d *Desk) progress(ctx context.Context, tx datastore.Tx, s *erasurelog.State, e erasurelog.Entry, own ...planRow) (begun, settled bool, err error) {
+func (d *Desk) progress(ctx context.Context, tx datastore.Tx, s *erasurelog.State, e erasurelog.Entry, lock string, own ...planRow) (begun, settled bool, err error) {
 	switch e.Op {
 	case erasurelog.Intent, erasurelog.Partial, erasurelog.Done:
 	default:
@@ -82,7 +86,7 @@ func (d *Desk) progress(ctx context.Context, tx datastore.Tx, s *erasurelog.Stat
 	if e.Ignored || s.Status(e.Plan) == erasurelog.Withdrawn {
 		return false, true, nil
 	}
-	row, err := d.standing(ctx, tx, e.Plan, own)
+	row, err := d.standing(ctx, tx, e.Plan, lock, own)
 	switch {
 	case errors.Is(err, ErrNoPlan), errors.Is(err, ErrPlanForged):
 		return false, false, nil
