@@ -37,8 +37,9 @@ func (k *Keys) aead(owner string) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// seal is the same each time for the same text.
-func (k *Keys) seal(owner, text string) []byte {
+// MustSeal is the same each time for the same text. It panics where the key of the
+// person is destroyed.
+func (k *Keys) MustSeal(owner, text string) []byte {
 	aead, err := k.aead(owner)
 	if err != nil {
 		panic(err)
