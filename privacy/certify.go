@@ -70,9 +70,11 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 }
 
 // endTwin ends another plan of the persons, which has nothing left to do. Where
-// it had begun, also by a commit that failed, it is carried out with this one. One
-// that another process has ended meanwhile, or begun for others too, stays as it is.
-// A row that somebody has written is nobody's to execute, and names the person.
+// it had begun it is carried out with this one; where it has begun since this one
+// has looked, this one looks again (errMoved). One that another process has ended
+// meanwhile, that is for others too, or that was made since, stays as it is. A row
+// that somebody has written is nobody's to execute, and names the person; nothing
+// that it says is believed.
 func (x *execution) endTwin(ctx context.Context, tx datastore.Tx, id string) (ended bool, err error) {
 	row, err := x.d.lockPlan(ctx, tx, id)
 	forged := errors.Is(err, ErrPlanForged)
@@ -87,14 +89,21 @@ func (x *execution) endTwin(ctx context.Context, tx datastore.Tx, id string) (en
 		return false, err
 	}
 	begun := s.Status(id) != erasurelog.Unknown
-	if begun && !forged {
-		if twin, err := x.d.open(row); err != nil || !twin.within(x.plan) {
-			return false, err
-		}
+	if forged {
+		row = planRow{id: id, tenant: row.tenant, person: row.person, state: stateCancelled}
+		return !begun, x.d.storePlan(ctx, tx, &row)
+	}
+	twin, err := x.d.open(row)
+	switch {
+	case err != nil, !twin.within(x.plan), !begun && twin.Created.After(x.looked):
+		return false, err
+	case begun && x.ledger.Status(id) == erasurelog.Unknown:
+		return false, errMoved
+	case begun:
 		row.erased = x.row.erased
 	}
-	row.state, row.body, row.approval, row.outcome = stateCancelled, nil, nil, nil
-	return !begun || !forged, x.d.storePlan(ctx, tx, &row)
+	row.forget(stateCancelled)
+	return true, x.d.storePlan(ctx, tx, &row)
 }
 
 // isDone says in the ledger that a plan is; one that was begun for the same persons is so

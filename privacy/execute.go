@@ -58,6 +58,7 @@ type execution struct {
 	others     []datastore.Row     // found in the other stores before the database erased
 	noted      []datastore.Row     // those of them that other executions have noted
 	failed     map[string]error    // by store
+	looked     time.Time           // before it erased and read back
 	stores     []StoreOutcome
 }
 
@@ -139,6 +140,7 @@ func (x *execution) carryOut(ctx context.Context) (o Outcome, err error) {
 	if x.facts, err = x.row.facts(); err != nil {
 		return Outcome{}, err
 	}
+	x.looked = x.d.now()
 	if stop, err := x.permitted(ctx); stop != nil || err != nil {
 		return deref(stop), err
 	}
@@ -231,8 +233,8 @@ func (x *execution) ends(ctx context.Context, state string, why error) error {
 }
 
 // ended is the state in which a plan has ended whose row does not know it; "" is
-// none. A plan that waits ends with the erasure of its person by another one: what
-// came behind that it does not mean.
+// none. A plan that waits ends with the erasure of its persons by others that have
+// begun since it was made: what came behind that it does not mean.
 func (d *Desk) ended(ctx context.Context, s *erasurelog.State, p *Plan) (state string, err error) {
 	switch s.Status(p.ID) {
 	case erasurelog.Finished:
@@ -245,16 +247,16 @@ func (d *Desk) ended(ctx context.Context, s *erasurelog.State, p *Plan) (state s
 	default:
 		return "", nil // it is under way
 	}
-	told, err := d.told(ctx, s, p.Tenant, []string{p.Person})
-	if err != nil {
-		return "", err
+	for _, person := range p.persons() {
+		told, err := d.told(ctx, s, p.Tenant, []string{person})
+		if err != nil {
+			return "", err
+		}
+		if !slices.ContainsFunc(told.Erasures, func(e erasurelog.Erasure) bool { return e.Status == erasurelog.Finished && e.N > p.ledger }) {
+			return "", nil
+		}
 	}
-	if slices.ContainsFunc(told.Erasures, func(e erasurelog.Erasure) bool {
-		return e.Status == erasurelog.Finished && p.Created.Before(e.At)
-	}) {
-		return stateCancelled, nil
-	}
-	return "", nil
+	return stateCancelled, nil
 }
 
 // answer is what a plan that is done answers. After the restore of an older

@@ -62,7 +62,8 @@ type Plan struct {
 	State      string    // planned, approved, erased, waiting, left, certified, done, cancelled or void
 	Counts     []Count   // what happens to how many records, and what is kept, why, until when
 
-	rows []datastore.Row
+	rows   []datastore.Row
+	ledger int64 // entries that the ledger had when it was made
 }
 
 func (p *Plan) persons() []string { return append([]string{p.Person}, p.Aliases...) }
@@ -139,7 +140,11 @@ func (d *Desk) insert(ctx context.Context, p *Plan) error {
 	if err != nil {
 		return mute("drawing an id", err)
 	}
-	p.ID = id.String()
+	s, err := d.cfg.Ledger.Latest(ctx)
+	if err != nil {
+		return err
+	}
+	p.ID, p.ledger = id.String(), s.Head().N
 	row := planRow{id: p.ID, tenant: p.Tenant, state: p.State}
 	if row.body, err = canon.Marshal(p.body()); err != nil {
 		return mute("encoding the plan", err)

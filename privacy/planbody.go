@@ -15,6 +15,7 @@ type planBody struct {
 	By        string     `json:"by"`
 	Created   string     `json:"created"`
 	ID        string     `json:"id"`
+	Ledger    int64      `json:"ledger"` // entries that it had: by no clock which erasures the plan is older than
 	NotBefore string     `json:"not_before"`
 	Person    string     `json:"person"`
 	Reason    string     `json:"reason"`
@@ -43,7 +44,7 @@ type approval struct {
 
 func (p *Plan) body() planBody {
 	return planBody{
-		Aliases: p.Aliases, By: p.By, Created: stamp(p.Created), ID: p.ID, NotBefore: stamp(p.NotBefore),
+		Aliases: p.Aliases, By: p.By, Created: stamp(p.Created), ID: p.ID, Ledger: p.ledger, NotBefore: stamp(p.NotBefore),
 		Person: p.Person, Reason: p.Reason, Rows: linesOf(p.rows), Tenant: p.Tenant, V: 1,
 	}
 }
@@ -88,7 +89,7 @@ func parsePlan(body []byte) (*Plan, error) {
 	}
 	return &Plan{
 		ID: b.ID, Tenant: b.Tenant, Person: b.Person, Aliases: b.Aliases, Reason: b.Reason, By: b.By,
-		Created: created, NotBefore: notBefore, rows: rows, Counts: Sum(rows),
+		Created: created, NotBefore: notBefore, rows: rows, Counts: Sum(rows), ledger: b.Ledger,
 	}, nil
 }
 

@@ -173,8 +173,7 @@ func (d *Desk) plansWhere(ctx context.Context, condition string, args ...any) (p
 	return plans, mute("reading the plans", err)
 }
 
-// plansOf lists the ids of the other open plans of the persons. One that has
-// begun and erases others too goes on.
+// plansOf lists the ids of the other open plans of the persons.
 func (d *Desk) plansOf(ctx context.Context, p *Plan) (ids []string, err error) {
 	for _, person := range p.persons() {
 		keys, err := d.cfg.Ledger.Keys(ctx, erasurelog.KindPerson, p.Tenant, []byte(person))
@@ -187,9 +186,7 @@ func (d *Desk) plansOf(ctx context.Context, p *Plan) (ids []string, err error) {
 				return nil, err
 			}
 			for _, row := range rows {
-				other, err := parsePlan(row.body)
-				begun := row.state != statePlanned && row.state != stateApproved
-				if err == nil && row.id != p.ID && (!begun || other.within(p)) {
+				if row.id != p.ID {
 					ids = append(ids, row.id)
 				}
 			}

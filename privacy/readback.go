@@ -135,17 +135,19 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 }
 
 // begin notes since when nothing is left: the lease of cached keys begins. It
-// begins anew where that is a time to come: the clock was wrong then.
+// begins anew where that is a time to come, or is before what the ledger says last of
+// the plan: the clock was wrong then, or somebody has put an older row back.
 func (x *execution) begin(ctx context.Context) error {
-	if x.row.erased.Valid && x.row.erased.Int64 <= x.d.now().UnixMicro() {
+	entries, now := x.ledger.Plan(x.plan.ID), x.d.now().UnixMicro()
+	earliest := entries[len(entries)-1].At.UnixMicro()
+	if x.row.erased.Valid && earliest <= x.row.erased.Int64 && x.row.erased.Int64 <= now {
 		return nil
 	}
-	at := sql.NullInt64{Int64: x.d.now().UnixMicro(), Valid: true}
 	if x.d.cfg.lease() == 0 {
-		x.row.erased = at // the certificate says it in a moment
+		x.row.erased = sql.NullInt64{Int64: now, Valid: true} // the certificate says it in a moment
 		return nil
 	}
-	return x.answered(ctx, at)
+	return x.answered(ctx, sql.NullInt64{Int64: max(now, earliest), Valid: true})
 }
 
 // answered says in the plan row that every store has: from now on the gate does

@@ -104,6 +104,7 @@ type replay struct {
 	known   map[datastore.Person]*target // looked up already; nil is nobody of the ledger
 	held    map[datastore.Person]bool    // passed over
 	notes   unfinishedReplays            // of replays before, and of this one
+	plans   []string                     // that have a note
 	failed  map[string]error             // stores that are left out of the rest
 	report  Replayed
 }
@@ -192,7 +193,7 @@ func (r *replay) blind() bool {
 // finish makes restored plans forget whom the ledger has erased, raises the
 // mark, and forgets the notes.
 func (r *replay) finish(ctx context.Context) error {
-	plans, err := r.forgotten(ctx)
+	plans, orphans, err := r.forgotten(ctx)
 	if err != nil {
 		return err
 	}
@@ -227,11 +228,7 @@ func (r *replay) finish(ctx context.Context) error {
 	}
 	r.report.Plans = len(plans)
 	r.d.flush(ctx)
-	names := r.notes.names()
-	for id := range plans {
-		names = append(names, noteName(id))
-	}
-	return r.d.cfg.Ledger.Forget(ctx, names...)
+	return errors.Join(r.d.cfg.Ledger.Forget(ctx, r.notes.names()...), r.d.forget(ctx, slices.AppendSeq(orphans, maps.Keys(plans))...))
 }
 
 // flush lets the database truncate what still shows a plan's person id (a

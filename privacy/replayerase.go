@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 // erase erases whom something has come back of, in every store, and reads back.
@@ -167,13 +168,19 @@ func (r *replay) tenants() []string {
 	return slices.Compact(list)
 }
 
-// forgotten lists the open plans that have ended, and the state in which they do.
-func (r *replay) forgotten(ctx context.Context) (map[string]string, error) {
-	ended := map[string]string{}
+// forgotten lists the open plans that have ended, and the state in which they do;
+// and the plans that are not open, nor under way, and have a note: whoever would have
+// made an end of it was killed, or a restore took the plan away.
+func (r *replay) forgotten(ctx context.Context) (ended map[string]string, orphans []string, err error) {
+	ended = map[string]string{}
 	rows, err := r.d.openPlans(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	orphans = slices.DeleteFunc(slices.Clone(r.plans), func(id string) bool {
+		status := r.ledger.Status(id)
+		return status == erasurelog.Begun || status == erasurelog.Left || slices.ContainsFunc(rows, func(row planRow) bool { return row.id == id })
+	})
 	for _, row := range rows {
 		p, err := parsePlan(row.body)
 		if err != nil {
@@ -181,11 +188,11 @@ func (r *replay) forgotten(ctx context.Context) (map[string]string, error) {
 		}
 		state, err := r.d.ended(ctx, r.ledger, p)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if state != "" {
 			ended[row.id] = state
 		}
 	}
-	return ended, nil
+	return ended, orphans, nil
 }

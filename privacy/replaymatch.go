@@ -157,6 +157,12 @@ func (r *replay) begun(ctx context.Context) ([]datastore.Person, error) {
 func (r *replay) noted(ctx context.Context) (list []notedPerson, err error) {
 	for note, err := range r.d.cfg.Ledger.Notes(ctx) {
 		plan, is := strings.CutPrefix(note.Name, noteName(""))
+		if note.Name == "" && err != nil {
+			return nil, err
+		}
+		if is {
+			r.plans = append(r.plans, plan)
+		}
 		if !is || !r.ledger.InForce(plan) {
 			continue
 		}
