@@ -76,6 +76,13 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 	if err != nil {
 		return err
 	}
+	p, err := d.open(row)
+	if err != nil {
+		return err
+	}
+	if err := d.allow(ctx, "privacy.cancel", p.Person); err != nil {
+		return err
+	}
 	ledger, err := d.cfg.Ledger.Anchored(ctx)
 	if err != nil {
 		return err

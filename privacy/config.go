@@ -77,9 +77,10 @@ type Config struct {
 	TempDir string
 	// Aliases lists the persons merged into this one, closure included; nil: none.
 	Aliases func(ctx context.Context, tenant, person string) ([]string, error)
-	// Allow is asked before planning, approving, executing and exporting, with
-	// the action ("privacy.export") and the person id; nil: the application
-	// has asked already.
+	// Allow is asked before whatever somebody orders, with the action ("privacy.plan",
+	// approve, cancel, execute, void, hold, lift, export, decide, unsuppress,
+	// open_anyway) and the id of the person; of void that of the plan, of lift that
+	// of the hold, and nothing with the last two. nil: the application has asked already.
 	Allow func(ctx context.Context, action, resource string) error
 	// AllowReplay is asked before a replay erases more than max(10, 1 %) of the
 	// people; nil: it is refused.

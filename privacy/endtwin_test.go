@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"os"
 	"testing"
 	"time"
 
@@ -173,13 +174,24 @@ func TestAReplayForgetsTheNotesOfPlansThatAreGone(t *testing.T) {
 type noteless struct {
 	erasurelog.Medium
 	at, calls int
+	then      func() // runs once, behind a look
 }
 
 func (f *noteless) Notes(ctx context.Context) iter.Seq2[erasurelog.SealedNote, error] {
 	if f.calls++; f.calls == f.at {
 		return func(yield func(erasurelog.SealedNote, error) bool) { yield(erasurelog.SealedNote{}, errors.New("disk")) }
 	}
-	return f.Medium.Notes(ctx)
+	return func(yield func(erasurelog.SealedNote, error) bool) {
+		for note, err := range f.Medium.Notes(ctx) {
+			if !yield(note, err) {
+				return
+			}
+		}
+		if then := f.then; then != nil {
+			f.then = nil
+			then()
+		}
+	}
 }
 
 // A replay that cannot read by what a store finds whom it has not erased yet does
@@ -210,4 +222,43 @@ func TestAReplayThatCannotReadTheNotes(t *testing.T) {
 			return
 		}
 	}
+}
+
+// A replay of another process begins, and does not get through, while the gate
+// looks: it is not opened over that, and has no grace afterwards.
+func TestAReplayThatBeginsWhileTheGateLooks(t *testing.T) {
+	l, x := known(t)
+	l.erases("lead-one")
+	require.NoError(t, l.desk.Ready(t.Context()))
+	l.add(1, "lead-one", longAgo) // a table was brought back
+	x.holds["1@lead.example"], x.down = true, true
+	other, medium := l.desk, &noteless{Medium: erasurelog.Folder(l.ledgerDir())}
+	medium.then = func() {
+		_, err := other.Replay(t.Context())
+		require.Error(t, err)
+	}
+	var err error
+	l.cfg.Ledger, err = erasurelog.Open(erasurelog.Config{Medium: medium, Digests: digestsOf(l.roots...), Now: func() time.Time { return l.now }})
+	require.NoError(t, err)
+	l.reopen()
+	require.ErrorIs(t, l.desk.Ready(t.Context()), privacy.ErrBehind)
+	require.NoError(t, os.Rename(l.ledgerDir(), l.ledgerDir()+".away"))
+	require.ErrorIs(t, l.desk.Ready(t.Context()), erasurelog.ErrUnreachable)
+}
+
+// Whoever may not cancel a plan, or take somebody from the suppression list, does not.
+func TestCancelAndUnsuppressAreAskedFor(t *testing.T) {
+	s := quick(t)
+	p := s.approved(s.contact("ann@a.example"))
+	no := errors.New("no")
+	var asked []string
+	s.cfg.Allow = func(_ context.Context, action, _ string) error {
+		asked = append(asked, action)
+		return no
+	}
+	s.reopen()
+	require.ErrorIs(t, s.desk.Cancel(t.Context(), p.ID), no)
+	require.ErrorIs(t, s.desk.Unsuppress(t.Context(), "main", "email", "ann@a.example"), no)
+	require.Equal(t, []string{"privacy.cancel", "privacy.unsuppress"}, asked)
+	require.Equal(t, "approved", s.state(p.ID))
 }

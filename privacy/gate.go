@@ -115,6 +115,9 @@ func (d *Desk) look(ctx context.Context) (Gate, error) {
 		if err != nil {
 			return err
 		}
+		if err := d.replayedMeanwhile(ctx, locked, s); err != nil {
+			return err
+		}
 		return d.raiseAll(ctx, tx, locked, s.Head(), time.Time{}, true)
 	})
 	if err != nil {
@@ -122,6 +125,16 @@ func (d *Desk) look(ctx context.Context) (Gate, error) {
 	}
 	d.looked.set(fromMicros(now.UnixMicro()))
 	return Gate{Entries: s.Head().N, Unanchored: silent || len(s.Anchors()) == 0}, nil
+}
+
+// replayedMeanwhile refuses where a replay has begun since the gate looked: one notes
+// whom it is about before it takes the grace away, for which it waits for the mark.
+func (d *Desk) replayedMeanwhile(ctx context.Context, locked mark, s *erasurelog.State) error {
+	open, err := d.unfinished(ctx)
+	if err == nil && open.pending() > 0 {
+		err = &GateError{Mark: locked.head.N, Head: s.Head().N, Pending: open.pending(), Err: ErrBehind}
+	}
+	return err
 }
 
 // settledMark is the mark once nobody is about to raise it: an erasure whose

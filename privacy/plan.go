@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -140,11 +141,10 @@ func (d *Desk) insert(ctx context.Context, p *Plan) error {
 	if err != nil {
 		return mute("drawing an id", err)
 	}
-	s, err := d.cfg.Ledger.Latest(ctx)
-	if err != nil {
+	p.ID = id.String()
+	if p.ledger, err = d.entries(ctx); err != nil {
 		return err
 	}
-	p.ID, p.ledger = id.String(), s.Head().N
 	row := planRow{id: p.ID, tenant: p.Tenant, state: p.State}
 	if row.body, err = canon.Marshal(p.body()); err != nil {
 		return mute("encoding the plan", err)
@@ -160,6 +160,20 @@ func (d *Desk) insert(ctx context.Context, p *Plan) error {
 		}
 		return d.record(ctx, tx, p.Tenant, "privacy.plan", planAttr(p.ID), slog.String("reason", p.Reason))
 	})
+}
+
+// entries is how many the ledger has; where it cannot be read, how many of them this
+// database has seen.
+func (d *Desk) entries(ctx context.Context) (int64, error) {
+	s, err := d.cfg.Ledger.Latest(ctx)
+	if err == nil {
+		return s.Head().N, nil
+	}
+	m, _, wrong := d.markIn(ctx, d.db)
+	if wrong != nil {
+		return 0, cmp.Or(ctx.Err(), err)
+	}
+	return m.head.N, nil
 }
 
 // Plan returns a stored plan. A plan that is certified, done or cancelled has

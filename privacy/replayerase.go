@@ -24,14 +24,14 @@ func (r *replay) erase(ctx context.Context) error {
 		noted = append(noted, notedPerson{Tenant: t.person.Tenant, Person: t.person.ID, Identities: t.identities, Rows: joined(t.before, t.rows)})
 	}
 	if len(back) > 0 {
-		if err := r.d.distrust(ctx); err != nil {
-			return err
-		}
 		notes, err := r.d.noteReplay(ctx, noted)
 		if err != nil {
 			return err
 		}
 		r.notes = append(r.notes, notes...)
+		if err := r.d.distrust(ctx); err != nil { // behind the notes: see replayedMeanwhile
+			return err
+		}
 	}
 	for _, store := range r.d.stores() {
 		if r.failed[store.Name()] != nil {

@@ -51,6 +51,9 @@ func (d *Desk) Unsuppress(ctx context.Context, tenant, kind, value string) error
 	if err := validID("tenant", tenant); err != nil {
 		return err
 	}
+	if err := d.allow(ctx, "privacy.unsuppress", ""); err != nil {
+		return err
+	}
 	keys, err := d.cfg.Ledger.Keys(ctx, suppressionKind+kind, tenant, spelling(value))
 	if err != nil {
 		return err
