@@ -2,6 +2,7 @@ package privacy_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -84,4 +85,21 @@ func TestAnApprovalThatLosesToACancelSaysSo(t *testing.T) {
 	require.ErrorIs(t, s.desk.Approve(t.Context(), p.ID, "user/2"), privacy.ErrPlanChanged)
 	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM events WHERE action = 'privacy.approve'`))
 	require.Equal(t, "cancelled", s.state(p.ID))
+}
+
+// Whoever may not cancel a plan, or take somebody from the suppression list, does not.
+func TestCancelAndUnsuppressAreAskedFor(t *testing.T) {
+	s := quick(t)
+	p := s.approved(s.contact("ann@a.example"))
+	no := errors.New("no")
+	var asked []string
+	s.cfg.Allow = func(_ context.Context, action, _ string) error {
+		asked = append(asked, action)
+		return no
+	}
+	s.reopen()
+	require.ErrorIs(t, s.desk.Cancel(t.Context(), p.ID), no)
+	require.ErrorIs(t, s.desk.Unsuppress(t.Context(), "main", "email", "ann@a.example"), no)
+	require.Equal(t, []string{"privacy.cancel", "privacy.unsuppress"}, asked)
+	require.Equal(t, "approved", s.state(p.ID))
 }

@@ -54,6 +54,7 @@ func refusalOf(err error) string {
 		err  error
 		code string
 	}{
+		{ErrBehind, "behind"}, // also where a head kept elsewhere says so, and the ledger cannot be read
 		{erasurelog.ErrUnreachable, "ledger unreachable"},
 		{erasurelog.ErrRewound, "ledger rewound"},
 		{erasurelog.ErrForged, "ledger forged"},
@@ -62,7 +63,6 @@ func refusalOf(err error) string {
 		{ErrMarkForged, "mark forged"},
 		{ErrUndecided, "rows undecided"},
 		{ErrNumbers, "numbers behind"},
-		{ErrBehind, "behind"},
 	}
 	for _, c := range codes {
 		if errors.Is(err, c.err) {

@@ -157,7 +157,7 @@ func (x *execution) answered(ctx context.Context, since sql.NullInt64) error {
 	facts := x.facts
 	err := x.change(ctx, true, func(tx *sql.Tx, row *planRow, b beside) error {
 		row.state, row.erased = stateWaiting, since
-		s, err := b.ledger.Read(ctx, b.mark.kept()...)
+		s, err := b.ledger.Append(ctx, b.mark.kept(), nothing)
 		if err != nil {
 			return err
 		}

@@ -135,7 +135,7 @@ func (d *Desk) readForReplay(ctx context.Context) (*replay, error) {
 	if err != nil {
 		m = mark{} // all is carried out again
 	}
-	s, err := d.cfg.Ledger.Read(ctx, m.kept()...)
+	s, err := d.cfg.Ledger.Append(ctx, m.kept(), nothing)
 	if err != nil {
 		return nil, err
 	}

@@ -17,9 +17,3 @@ func (l *Log) Anchored(ctx context.Context) (Anchored, error) {
 	heads, err := l.Anchors(ctx)
 	return Anchored{l, heads}, err
 }
-
-// Read is [Log.Read] with the answers of the anchors.
-func (a Anchored) Read(ctx context.Context, kept ...Kept) (*State, error) {
-	v, err := a.log.read(ctx, false, a.heads, kept)
-	return v.state, err
-}
