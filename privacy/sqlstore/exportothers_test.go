@@ -66,7 +66,7 @@ func TestARowThatNamesThePersonUnderAnotherID(t *testing.T) {
 					text.WriteString(person + ":" + r.Key)
 					for _, f := range r.Fields {
 						if f.Withhold == "" {
-							text.WriteString(fmt.Sprint(" ", f.Value))
+							fmt.Fprint(&text, " ", f.Value)
 						}
 					}
 					list = append(list, text.String())
