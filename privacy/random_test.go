@@ -3,6 +3,7 @@ package privacy_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -207,11 +208,11 @@ func (j *job) rows() map[string]map[string]string {
 		if all[r.Table] == nil {
 			all[r.Table] = map[string]string{}
 		}
-		key := ""
+		var key strings.Builder
 		for _, column := range table.Key {
-			key += r.Text(column) + "/"
+			key.WriteString(r.Text(column) + "/")
 		}
-		all[r.Table][key] = r.String()
+		all[r.Table][key.String()] = r.String()
 	})
 	return all
 }

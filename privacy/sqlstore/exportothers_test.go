@@ -3,6 +3,7 @@ package sqlstore_test
 import (
 	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -61,13 +62,14 @@ func TestARowThatNamesThePersonUnderAnotherID(t *testing.T) {
 			for _, person := range []string{"p1", "p2"} {
 				for r, err := range s.Export(t.Context(), datastore.Scope{Tenant: "t1", Person: person, Aliases: aliases}) {
 					require.NoError(t, err)
-					text := person + ":" + r.Key
+					var text strings.Builder
+					text.WriteString(person + ":" + r.Key)
 					for _, f := range r.Fields {
 						if f.Withhold == "" {
-							text += fmt.Sprint(" ", f.Value)
+							fmt.Fprint(&text, " ", f.Value)
 						}
 					}
-					list = append(list, text)
+					list = append(list, text.String())
 				}
 			}
 			return list

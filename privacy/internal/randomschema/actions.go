@@ -14,7 +14,7 @@ const (
 
 // address is the column by which persons are known.
 func (d *drawer) address(t *table) datamap.Column {
-	c := about("email", "", "")
+	c := about("email", "")
 	if c.Identity = "email"; t.stays {
 		c.Erase = one(d, "address becomes", datamap.Redact, datamap.Pseudonymise)
 		if c.To = ofTheRow; c.Erase == datamap.Pseudonymise {
@@ -48,13 +48,13 @@ func (d *drawer) personal(t *table, named string) column {
 	}
 	switch {
 	case !stays && c.kind == sealed:
-		m := about(named, "", "")
+		m := about(named, "")
 		m.Sealed = true
 		c.map_ = []datamap.Column{m}
 	case !stays:
-		c.map_ = []datamap.Column{about(named, "", "")}
+		c.map_ = []datamap.Column{about(named, "")}
 	case t.kept && c.kind != sealed && d.yes("retained"):
-		c.map_ = []datamap.Column{about(named, datamap.Retain, "")}
+		c.map_ = []datamap.Column{about(named, datamap.Retain)}
 	case c.kind == object && d.yes("members"):
 		c.map_ = d.members(named)
 	default:
@@ -65,7 +65,7 @@ func (d *drawer) personal(t *table, named string) column {
 
 // action is what becomes of the column in a row that stays.
 func (d *drawer) action(c column) datamap.Column {
-	m := about(c.name, datamap.Redact, "")
+	m := about(c.name, datamap.Redact)
 	if m.Sealed = c.kind == sealed; m.Sealed {
 		if m.Erase = datamap.Shred; !c.notNull {
 			m.Erase = one(d, "sealed becomes", datamap.Shred, datamap.Null)
@@ -115,7 +115,7 @@ func (d *drawer) coarser(m *datamap.Column) {
 
 // members are those of a JSON column, each with its own action.
 func (d *drawer) members(named string) []datamap.Column {
-	a, list, street := about(named, "", ""), about(named, one(d, "list becomes", datamap.Null, datamap.Redact), ""), about(named, datamap.Null, "")
+	a, list, street := about(named, ""), about(named, one(d, "list becomes", datamap.Null, datamap.Redact)), about(named, datamap.Null)
 	a.Path, list.Path, street.Path = "/a", "/b/c", "/b/street~1no"
 	switch d.upTo(0, 4, "a becomes") {
 	case 0:
@@ -132,6 +132,6 @@ func (d *drawer) members(named string) []datamap.Column {
 	return []datamap.Column{{Name: named, Path: "/theme"}, a, list, street}
 }
 
-func about(column string, action datamap.Action, to string) datamap.Column {
-	return datamap.Column{Name: column, Category: "contact.data", Purpose: "dpv:CustomerRelationshipManagement", Basis: "eu-gdpr:A6-1-b", Erase: action, To: to}
+func about(column string, action datamap.Action) datamap.Column {
+	return datamap.Column{Name: column, Category: "contact.data", Purpose: "dpv:CustomerRelationshipManagement", Basis: "eu-gdpr:A6-1-b", Erase: action}
 }

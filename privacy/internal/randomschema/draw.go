@@ -117,7 +117,7 @@ func (d *drawer) further() {
 		d.edge(t, datamap.Edge{Table: people.name, When: []datamap.When{{Column: "subject_type", Is: "Person"}}}, column{name: "subject_id", kind: name, notNull: true})
 	case identity:
 		t.mapped.Tenant = "tenant"
-		address := column{name: "address", kind: name, notNull: true, map_: []datamap.Column{about("address", "", "")}}
+		address := column{name: "address", kind: name, notNull: true, map_: []datamap.Column{about("address", "")}}
 		t.mapped.Edges = []datamap.Edge{{Columns: []string{"address"}, Identity: "email"}}
 		t.columns, t.indexed = append(t.columns, address), append(t.indexed, []string{"address"})
 	case link:
@@ -158,11 +158,11 @@ func (d *drawer) byPerson(t *table) {
 	who := column{name: "who", kind: people.person().kind.referring(), notNull: d.yes("whose row it is has to be said")}
 	switch {
 	case t.kept:
-		who.map_ = []datamap.Column{about("who", datamap.Retain, "")}
+		who.map_ = []datamap.Column{about("who", datamap.Retain)}
 		d.obligation(t)
 	case t.stays:
 		t.mapped.Erase = datamap.Redact
-		who.map_ = []datamap.Column{about("who", datamap.Retain, "")}
+		who.map_ = []datamap.Column{about("who", datamap.Retain)}
 		if !who.notNull && d.yes("and is forgotten") {
 			who.map_[0].Erase = datamap.Null
 		}

@@ -50,7 +50,7 @@ func (c *Case) cell(d *drawer, t *table, at int, r *row) written {
 		}
 		return plain([]byte("\x00\xff"+text), "\x00\xff"+text)
 	case sealed:
-		bytes := c.Keys.MustSeal(c.ownerOf(r), text)
+		bytes := c.Keys.seal(c.ownerOf(r), text)
 		return plain(bytes, string(bytes))
 	case name:
 		if col.check == "" && !col.unique && d.upTo(0, 9, "empty") == 0 {
