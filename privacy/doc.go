@@ -56,7 +56,7 @@
 //     erased meanwhile.
 //   - A plan that was cancelled or voided stays so, and so does a decision, whatever
 //     older row is put back into the database, and after a restore. A plan that waits
-//     ends with the erasure of its person by another one.
+//     ends with the erasure of all its persons by others that begin behind it.
 //   - The suppression list outlives a restore: it is in the ledger.
 //   - After a restore the boot gate ([Desk.Ready]) refuses until
 //     [Desk.Replay] has erased again whom the ledger names, by person id and only
