@@ -63,14 +63,14 @@ func startMaria(settings ...string) (s *service, dsn string, err error) {
 		return nil, "", err
 	}
 	socket := filepath.Join(s.dir, "s")
-	if err := s.run(install, "--no-defaults", "--datadir="+s.data(), "--auth-root-authentication-method=normal", "--skip-test-db", mariaLog, "--innodb-flush-method=nosync"); err != nil {
+	tmpdir := "--tmpdir=" + s.dir // of its own: a server that starts deletes the temporary tables that it finds, also of others
+	if err := s.run(install, "--no-defaults", "--datadir="+s.data(), tmpdir, "--auth-root-authentication-method=normal", "--skip-test-db", mariaLog, "--innodb-flush-method=nosync"); err != nil {
 		return nil, "", errors.Join(err, s.remove())
 	}
 	s.pidFile = filepath.Join(s.dir, "pid")
 	args := []string{
 		"--no-defaults", "--datadir=" + s.data(), "--socket=" + socket, "--skip-networking",
-		"--tmpdir=" + s.dir, // of its own: a server that starts deletes the temporary tables that it finds, also of others
-		"--pid-file=" + filepath.Join(s.dir, "pid"), "--max-connections=200", "--innodb-buffer-pool-size=64M", mariaLog,
+		tmpdir, "--pid-file=" + filepath.Join(s.dir, "pid"), "--max-connections=200", "--innodb-buffer-pool-size=64M", mariaLog,
 		"--innodb-use-native-aio=0", // of which a machine has only so much, and a test suite starts many servers
 	}
 	for _, setting := range settings {
