@@ -312,7 +312,7 @@ func (s *Store) others(t datamap.Table) string {
 	if j.Tenant != "" {
 		where += " AND " + same(s.at("o", j.Table, j.Tenant), s.at("l", j.Table, j.Tenant))
 	}
-	return fmt.Sprintf("(SELECT COUNT(*) FROM %s o WHERE %s)", s.table(j.Table), where)
+	return fmt.Sprintf("(SELECT COUNT(DISTINCT %s) FROM %s o WHERE %s)", s.at("o", j.Table, j.Person).bytes(), s.table(j.Table), where)
 }
 
 // moment is a date or time as one that createdAt and startDate read the same,

@@ -53,7 +53,7 @@ func (s *Store) exportable(ctx context.Context, scope datastore.Scope) ([][]*loc
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.find(ctx, s.db, seekers, s.preparing(), nil)
+	found, err := s.find(ctx, s.db, seekers, s.listing(), nil)
 	if err != nil {
 		return nil, err
 	}
