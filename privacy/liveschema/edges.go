@@ -93,7 +93,9 @@ func (c *checking) folded(t datamap.Table, live *catalog.Table, name string, hel
 }
 
 // bare is an expression without what PostgreSQL writes around a column.
-func bare(expression string) string { return strings.NewReplacer("(", "", ")", "", "::text", "").Replace(expression) }
+func bare(expression string) string {
+	return strings.NewReplacer("(", "", ")", "", "::text", "").Replace(expression)
+}
 
 // reference checks the other end of an edge.
 func (c *checking) reference(t datamap.Table, live *catalog.Table, e datamap.Edge) {
