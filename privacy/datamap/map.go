@@ -82,7 +82,7 @@ type Edge struct {
 	// Identity is the kind of identity that the one column holds, as
 	// Column.Identity of other tables declares it; Table is empty. "email" is
 	// compared without regard to case, which no index on the bare column helps; on
-	// PostgreSQL one on (lower(column) COLLATE "C") does.
+	// PostgreSQL one on (lower(column COLLATE "C")) does.
 	Identity string
 	// Unlink says that the row is about somebody else and only points to the
 	// person: of it the erasure empties Columns (Null), or deletes the row

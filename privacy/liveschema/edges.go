@@ -73,7 +73,7 @@ func (c *checking) indexed(table string, live *catalog.Table, columns, helping [
 }
 
 // folded checks that an index knows the column as e-mail addresses are looked
-// for: in small letters, by bytes. Only PostgreSQL can have one; where the column
+// for: in small letters of no language. Only PostgreSQL can have one; where the column
 // is sealed the application looks.
 func (c *checking) folded(t datamap.Table, live *catalog.Table, name string, helping []string) {
 	column := c.s.Column(live, name)
@@ -83,13 +83,18 @@ func (c *checking) folded(t datamap.Table, live *catalog.Table, name string, hel
 	quoted := `"` + strings.ReplaceAll(column.Name, `"`, `""`) + `"`
 	for _, i := range live.Indexes {
 		for _, written := range []string{column.Name, quoted} {
-			known := slices.Contains(i.Bytewise, "lower("+written+")") || slices.Contains(i.Bytewise, "lower(("+written+")::text)")
+			known := slices.ContainsFunc(i.Bytewise, func(expression string) bool { return bare(expression) == bare("lower"+written+` COLLATE "C"`) })
 			if first := slices.Index(i.Columns, ""); known && !i.Partial && !slices.ContainsFunc(i.Columns[:first], func(name string) bool { return !c.has(helping, name) }) {
 				return
 			}
 		}
 	}
 	c.found(UnindexedIdentity, Notice, t.Name, column.Name, "")
+}
+
+// bare is an expression without what PostgreSQL writes around a column.
+func bare(expression string) string {
+	return strings.NewReplacer("(", "", ")", "", "::text", "").Replace(expression)
 }
 
 // reference checks the other end of an edge.

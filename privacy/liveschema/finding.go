@@ -135,7 +135,7 @@ func remedy(kind Kind) string {
 		NoPurpose:          "say Purpose, of datamap.Purposes",
 		NoBasis:            "say Basis, of datamap.Bases",
 		UnindexedEdge:      "create an index that begins with these columns",
-		UnindexedIdentity:  `create an index on (lower(column) COLLATE "C"): e-mail addresses are compared without regard to case`,
+		UnindexedIdentity:  `create an index on (lower(column COLLATE "C")): e-mail addresses are compared without regard to case`,
 		UndeclaredEdge:     "say Edges of the table, with Unlink where its rows are not the person's own",
 		EdgeTypes:          "give both columns one type, where the rows of one table only stand in it",
 		AmbiguousEdge:      "create a unique index on the columns that the edge names, and name a tenant where keys are unique within one only; until then an erasure that meets such a value is refused",

@@ -137,15 +137,13 @@ func (f *finding) doubtful(l *located) (ways []*way, err error) {
 
 // named asks whose the rows are that an edge names with the values.
 func (f *finding) named(ctx context.Context, e *entity, w *way, scope int, values []given) error {
-	i := slices.IndexFunc(f.s.entities, func(to *entity) bool { return to.Name == w.Table })
-	to := *f.s.entities[i]
-	to.Link, to.reads = nil, slices.DeleteFunc(slices.Clone(to.reads), func(r expression) bool { return r.link })
+	to := f.s.bare(w.Table)
 	for _, chunk := range chunks(values, batch) {
-		c := f.s.names(&to, w, chunk)
+		c := f.s.names(to, w, chunk)
 		if e.Tenant != "" && to.Tenant != "" {
 			f.s.is(&c, f.s.at("t0", to.Name, to.Tenant), f.tenant)
 		}
-		rows, err := f.s.ask(ctx, f.q, &to, c)
+		rows, err := f.s.ask(ctx, f.q, to, c)
 		if err != nil {
 			return err
 		}

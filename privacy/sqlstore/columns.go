@@ -31,7 +31,7 @@ type column struct {
 	loose     bool   // texts that differ in bytes may be equal
 	written   string // PostgreSQL: the type as a statement writes it
 	day       bool   // a date without a time of day
-	instant   bool   // MariaDB's TIMESTAMP, which is written in the time zone of the session
+	instant   bool   // MariaDB's TIMESTAMP and PostgreSQL's timestamptz, which are written in the time zone of the session
 }
 
 // A relation is what the catalog says of a table of the map.
@@ -215,6 +215,8 @@ func postgresColumn(base, written, collation string) column {
 		return column{kind: binary}
 	case "date":
 		return column{kind: other, day: true}
+	case "timestamptz":
+		return column{kind: other, instant: true}
 	}
 	return column{kind: other}
 }

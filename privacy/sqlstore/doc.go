@@ -87,8 +87,8 @@
 // cannot become what the map says), a [*DatabaseError] that names the constraint.
 // Permanent, from Rehearse: a [*DeferredError] (ErrMap too). Permanent, from
 // whatever looks for the person: a [*SharedIdentityError], a [*TooManyError], an
-// [*AmbiguousError] (ErrMap too: an edge names no unique key); from Export a
-// [*KeyError].
+// [*AmbiguousError] (ErrMap too: an edge names no unique key), a [*KeyError] (rows
+// that stay have keys that read alike, such as 1 and '1' on SQLite).
 // Permanent, from Advance: a [*NumberError] (ErrMap too: numbers are given again).
 //
 // # Databases

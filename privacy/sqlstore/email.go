@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
@@ -19,8 +20,11 @@ func (s *Store) known(c *condition, f field, kind string, values []string) {
 		return
 	}
 	lower, folded := field{column: column{kind: textual, cast: "text"}, name: "LOWER(" + f.shown() + ")", on: f.on}, make([]any, len(values))
-	if f.mysql() { // of a character set that lacks some of the letters, too
+	switch {
+	case f.mysql(): // of a character set that lacks some of the letters, too
 		lower.name = "LOWER(CONVERT(" + f.shown() + " USING utf8mb4))"
+	case f.on == sqldb.Postgres: // as no language has it: Turkish makes ı of I; and REPLACE refuses a column without regard to case
+		lower.name = "LOWER(" + f.shown() + ` COLLATE "C")`
 	}
 	forms := map[rune]rune{} // of the letters of these values, other than A to Z, which every database knows
 	for i, v := range values {

@@ -219,7 +219,7 @@ func (s *Store) readsOf(e *entity) {
 			f := s.at("t0", e.Name, name)
 			e.ids[name] = f
 			if s.sqlite() {
-				e.read(asID(name), f.name) // as stored: another type would be another value
+				e.read(asID(name), f.shown()) // as stored: another type would be another value
 			} else {
 				e.read(asID(name), f.text())
 			}

@@ -260,6 +260,9 @@ func (e *erasure) apply(ctx context.Context, rows []*located) error {
 		t := e.s.entities[i]
 		for _, tenant := range e.tenants() {
 			for _, level := range levels(t, gone[place{t, tenant}]) {
+				if err := e.loosen(ctx, t, level); err != nil {
+					return err
+				}
 				if err := e.delete(ctx, t, level); err != nil {
 					return err
 				}

@@ -93,9 +93,21 @@ func (f field) text() string {
 	case f.kind == integral, f.kind == binary, f.mysql() && f.kind != other:
 		return f.name
 	case f.mysql():
-		return "CAST(" + f.name + " AS CHAR)"
+		return "CAST(" + f.absolute() + " AS CHAR)"
 	}
-	return "CAST(" + f.name + " AS text)"
+	return "CAST(" + f.absolute() + " AS text)"
+}
+
+// absolute is the value as it is written alike in every session, whose time zone
+// may be another one.
+func (f field) absolute() string {
+	switch {
+	case f.instant && f.on == sqldb.Postgres:
+		return "(" + f.name + " AT TIME ZONE 'UTC')"
+	case f.instant:
+		return fmt.Sprintf("TIMESTAMPADD(MICROSECOND, CAST(UNIX_TIMESTAMP(%s) * 1000000 AS SIGNED), '1970-01-01 00:00:00')", f.name)
+	}
+	return f.name
 }
 
 // bytes is the text compared and ordered byte by byte.
@@ -108,9 +120,9 @@ func (f field) bytes() string {
 	case f.mysql() && f.kind == textual:
 		return "CAST(CONVERT(" + f.name + " USING utf8mb4) AS BINARY)"
 	case f.mysql():
-		return "CAST(CAST(" + f.name + " AS CHAR CHARACTER SET utf8mb4) AS BINARY)"
+		return "CAST(CAST(" + f.absolute() + " AS CHAR CHARACTER SET utf8mb4) AS BINARY)"
 	}
-	return "CAST(" + f.name + ` AS text) COLLATE "C"`
+	return "CAST(" + f.absolute() + ` AS text) COLLATE "C"`
 }
 
 // mark is a placeholder for a value of the column's own type, byteMark one for
@@ -312,15 +324,15 @@ func (s *Store) others(t datamap.Table) string {
 	if j.Tenant != "" {
 		where += " AND " + same(s.at("o", j.Table, j.Tenant), s.at("l", j.Table, j.Tenant))
 	}
-	return fmt.Sprintf("(SELECT COUNT(*) FROM %s o WHERE %s)", s.table(j.Table), where)
+	return fmt.Sprintf("(SELECT COUNT(DISTINCT %s) FROM %s o WHERE %s)", s.at("o", j.Table, j.Person).bytes(), s.table(j.Table), where)
 }
 
 // moment is a date or time as one that createdAt and startDate read the same,
 // whatever the driver makes of it and whatever time zone the session is in.
 func (f field) moment() string {
 	switch {
-	case f.instant:
-		return fmt.Sprintf("CASE WHEN UNIX_TIMESTAMP(%[1]s) = 0 THEN '0000-00-00' ELSE CAST(TIMESTAMPADD(MICROSECOND, CAST(UNIX_TIMESTAMP(%[1]s) * 1000000 AS SIGNED), '1970-01-01 00:00:00') AS CHAR) END", f.name)
+	case f.instant && f.mysql():
+		return fmt.Sprintf("CASE WHEN UNIX_TIMESTAMP(%s) = 0 THEN '0000-00-00' ELSE CAST(%s AS CHAR) END", f.name, f.absolute())
 	case f.mysql() && f.kind == other:
 		return "CAST(" + f.name + " AS CHAR)"
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // Pages of persons go on where the last ended, over numbers, texts and blobs.
@@ -79,5 +80,32 @@ func TestALookAlikeIsAnotherPersonOfAJointRecord(t *testing.T) {
 	for record, err := range s.Export(t.Context(), datastore.Scope{Tenant: "t1", Person: "P1"}) {
 		require.NoError(t, err)
 		require.Equal(t, "meetings", record.Table)
+	}
+}
+
+// On SQLite 1 and '1' are two keys that read alike, and so are numbers that differ
+// behind the fifteenth digit: where such rows stay, the one would pass for the other.
+func TestRowsThatStayAreToldApartByTheirKeys(t *testing.T) {
+	for name, ddl := range map[string]string{
+		"two types":            `CREATE TABLE notes (id PRIMARY KEY, person TEXT, body TEXT); INSERT INTO notes VALUES (1, 'p1', 'Ann'), ('1', 'p1', 'Ann')`,
+		"a part of the key":    `CREATE TABLE notes (person TEXT, id, body TEXT, PRIMARY KEY (person, id)); INSERT INTO notes VALUES ('p1', 1, 'Ann'), ('p1', x'31', 'Ann')`,
+		"the sixteenth of two": `CREATE TABLE notes (id REAL PRIMARY KEY, person TEXT, body TEXT); INSERT INTO notes VALUES (2460000.123456789, 'p1', 'Ann'), (2460000.123456788, 'p1', 'Ann')`,
+		"the sixteenth of one": `CREATE TABLE notes (id REAL PRIMARY KEY, person TEXT, body TEXT); INSERT INTO notes VALUES (2460000.123456789, 'p1', 'Ann')`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := openDB(t)
+			exec(t, db, ddl)
+			table := datamap.Table{Name: "notes", Key: []string{"id"}, Person: "person", Erase: datamap.Redact, Columns: []datamap.Column{{Name: "person", Erase: datamap.Retain}, {Name: "body", Category: "text"}}}
+			if name == "a part of the key" {
+				table.Key = []string{"person", "id"}
+			}
+			s := open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{table}})
+			var alike *sqlstore.KeyError
+			require.ErrorAs(t, s.Erase(t.Context(), scopeOf("p1"), nil), &alike)
+			table.Erase, table.Columns = datamap.Delete, nil
+			s = open(t, db, &datamap.Map{Tenant: "t1", Tables: []datamap.Table{table}})
+			require.NoError(t, s.Erase(t.Context(), scopeOf("p1"), nil), "rows that go are no trouble")
+			require.Zero(t, count(t, db, `SELECT COUNT(*) FROM notes`))
+		})
 	}
 }

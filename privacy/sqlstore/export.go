@@ -53,7 +53,7 @@ func (s *Store) exportable(ctx context.Context, scope datastore.Scope) ([][]*loc
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.find(ctx, s.db, seekers, s.preparing(), nil)
+	found, err := s.find(ctx, s.db, seekers, s.listing(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -72,16 +72,24 @@ func (s *Store) exportable(ctx context.Context, scope datastore.Scope) ([][]*loc
 
 func (s *Store) records(ctx context.Context, e *entity, scope datastore.Scope, rows []*located) ([]datastore.Record, error) {
 	columns := exported(e.Table)
-	names := make([]string, len(columns))
-	for i, c := range columns {
-		names[i] = s.quote(c.name)
+	var names []string
+	for i, name := range e.Key { // as rows are found by it: of an instant the driver makes another
+		f := s.at("", e.Name, name)
+		text := f.shown()
+		if !s.sqlite() {
+			text = f.text()
+		}
+		names = append(names, fmt.Sprintf("%s AS crmguard_key_%d", text, i))
+	}
+	for _, c := range columns {
+		names = append(names, s.quote(c.name))
 	}
 	byKey := map[string][]*located{}
 	for _, l := range rows {
 		byKey[l.name()] = append(byKey[l.name()], l)
 	}
 	where := s.these(rows, scope.Tenant)
-	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(names, ", "), s.table(e.Name), where, strings.Join(names[:len(e.Key)], ", "))
+	query := fmt.Sprintf("SELECT %s FROM %s WHERE %s ORDER BY %s", strings.Join(names, ", "), s.table(e.Name), where, strings.Join(names[len(e.Key):][:len(e.Key)], ", "))
 	var records []datastore.Record
 	var texts []bool
 	err := sqldb.Each(ctx, s.db, func(rows *sql.Rows) (err error) {
@@ -136,7 +144,11 @@ func (s *Store) record(e *entity, scope datastore.Scope, columns []exportColumn,
 		}
 		key[i] = keyPart{values[i], text}
 	}
+	values, texts = values[len(key):], texts[len(key):]
 	r.Key = joinKey(key)
+	if len(byKey[r.Key]) == 0 { // nobody knows whose it is
+		return r, &KeyError{e.Name}
+	}
 	view := view{persons: append([]string{scope.Person}, scope.Aliases...), spelled: func(column string, stored any) (string, error) {
 		return s.at("", e.Name, column).spelled(stored)
 	}}

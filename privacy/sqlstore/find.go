@@ -345,7 +345,10 @@ func (f *finding) own(ctx context.Context, l *located) (fresh bool, err error) {
 		}
 		one.scope = scope
 		id := owned{scope, l.id()}
-		if f.seen[id] != nil {
+		if known := f.seen[id]; known != nil {
+			if known.stays() && !known.sameKey(l) {
+				return false, &KeyError{l.e.Name} // the one would pass for the other
+			}
 			continue
 		}
 		if err := f.s.judge(ctx, one, f.seekers[scope].Scope, f.prepared); err != nil {
@@ -353,6 +356,9 @@ func (f *finding) own(ctx context.Context, l *located) (fresh bool, err error) {
 		}
 		if err := f.keptWith(one); err != nil {
 			return false, err
+		}
+		if one.stays() && !one.named() {
+			return false, &KeyError{l.e.Name}
 		}
 		f.seen[id], f.found, fresh = one, append(f.found, one), true
 		if one.others {

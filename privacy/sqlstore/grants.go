@@ -56,7 +56,10 @@ func Grants(ctx context.Context, handle *sql.DB, m *datamap.Map, role string) ([
 	locks := db.Kind != sqldb.MariaDB // which lets whoever reads a row lock it
 	for _, t := range reaching(m) {
 		columns := changedColumns(t)
-		if locks && len(columns) == 0 {
+		switch {
+		case !locks:
+			columns = slices.Compact(slices.Sorted(slices.Values(append(columns, loosened(t)...))))
+		case len(columns) == 0:
 			columns = lockColumn(t)
 		}
 		rights := append([]string{"SELECT"}, update(columns...)...)
@@ -128,6 +131,16 @@ func changedColumns(t datamap.Table) []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
+}
+
+// loosened are the columns that MariaDB has emptied before rows of a circle go.
+func loosened(t datamap.Table) (columns []string) {
+	for _, e := range t.Edges {
+		if e.Leads() && e.Table == t.Name {
+			columns = append(columns, t.Empties(e)...)
+		}
+	}
+	return columns
 }
 
 // lockColumn is the one whose right lets a role lock the rows.

@@ -99,7 +99,7 @@ func (s *Store) identitiesOf(ctx context.Context, scope datastore.Scope) (seeker
 			other.Person, other.Identities = alias, nil
 			seekers = append(seekers, seeker{Scope: other})
 		}
-		found, err := s.find(ctx, s.db, seekers, s.preparing(), nil)
+		found, err := s.find(ctx, s.db, seekers, s.listing(), nil)
 		if err != nil {
 			return k, err
 		}
@@ -242,9 +242,6 @@ func (s *Store) holders(ctx context.Context, scope datastore.Scope, e *entity, c
 		keys, err = s.cfg.Search(ctx, scope.Tenant, e.Name, c.Name, []string{text})
 		return keys, dbError("find", e.Name, err)
 	}
-	bare := *e
-	bare.Link = nil
-	bare.reads = slices.DeleteFunc(slices.Clone(e.reads), func(r expression) bool { return r.link })
 	var where condition
 	s.known(&where, s.at("t0", e.Name, c.Name), kind, []string{text})
 	if e.Tenant != "" {
@@ -253,7 +250,7 @@ func (s *Store) holders(ctx context.Context, scope datastore.Scope, e *entity, c
 	if e.Person != "" {
 		where.add(s.at("t0", e.Name, e.Person).name + " IS NOT NULL")
 	}
-	rows, err := s.ask(ctx, s.db, &bare, where)
+	rows, err := s.ask(ctx, s.db, s.bare(e.Name), where)
 	for _, l := range rows {
 		keys = append(keys, l.name())
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
+	"github.com/crmguard/crmguard/privacy/sqlstore"
 )
 
 // A path whose step is every item means each of them, for what erases, what reads
@@ -57,4 +58,42 @@ func TestEveryItemOfADocument(t *testing.T) {
 			require.Equal(t, datastore.Field{Name: "doc/items/*/email", Withhold: "other people's"}, fields["doc/items/*/email"])
 		}
 	})
+}
+
+// A document that was written into JSON twice is a text, into which no path leads:
+// an erasure of rows that stay is refused, and an export leaves such a value out and
+// nothing else.
+func TestJSONWithinJSONIsRefused(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		run(t, db, `CREATE TABLE profiles (id VARCHAR(20) PRIMARY KEY, person VARCHAR(20), doc VARCHAR(200))`)
+		add := func(key, document string) {
+			_, err := db.ExecContext(t.Context(), dialect(db).Bind(`INSERT INTO profiles VALUES (?, ?, ?)`), key, key, document)
+			require.NoError(t, err)
+		}
+		table := datamap.Table{Name: "profiles", Key: []string{"id"}, Person: "person", Erase: datamap.Redact, Columns: []datamap.Column{
+			{Name: "person", Erase: datamap.Retain}, {Name: "doc", Path: "/by/email", Category: "contact.email", Withhold: "other people's"},
+		}}
+		s := storeOf(t, db, table)
+		for key, document := range map[string]any{
+			"whole": once(t, map[string]any{"by": map[string]any{"email": "ann@a.example"}}), "member": map[string]any{"by": once(t, map[string]any{"email": "ann@a.example"})},
+			"list": map[string]any{"by": once(t, []string{"ann@a.example"})}, "thrice": once(t, once(t, map[string]any{"by": 1})),
+		} {
+			add(key, once(t, document))
+			var refused *sqlstore.ValueError
+			require.ErrorAs(t, rehearse(t, s, scopeOf(key)), &refused, key)
+			require.ErrorAs(t, s.Erase(t.Context(), scopeOf(key), nil), &refused, key)
+			require.NotContains(t, refused.Error(), "ann@")
+			require.Contains(t, fieldsOf(t, s, key, key)["doc"].Withhold, "no JSON", key)
+		}
+		for key, document := range map[string]any{"text": "note", "in brackets": map[string]any{"by": "[Ann]"}, "number": 7, "none": nil} {
+			add(key, once(t, document))
+			require.NoError(t, s.Erase(t.Context(), scopeOf(key), nil), "a path that leads to nothing: %s", key)
+		}
+	})
+}
+
+func once(t *testing.T, document any) string {
+	text, err := json.Marshal(document)
+	require.NoError(t, err)
+	return string(text)
 }

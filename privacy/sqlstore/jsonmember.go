@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,7 +32,7 @@ func (m maker) member(ctx context.Context, documents map[string]string) error {
 		return m.json(ctx, old)
 	})
 	if errors.Is(err, errNoJSON) {
-		return m.fail("holds no JSON, so its members cannot be told apart")
+		return m.fail("holds no JSON, or JSON as a text within JSON, so its members cannot be told apart")
 	}
 	if err == nil && !bytes.Equal(made, []byte(document)) {
 		documents[m.c.Name] = string(made)
@@ -112,7 +113,7 @@ func edit(document json.RawMessage, path []string, f func(json.RawMessage) (json
 	}
 	names, items, err := children(document)
 	if err != nil || items == nil {
-		return document, err
+		return document, cmp.Or(err, inner(document))
 	}
 	changed := false
 	for i, item := range items {
@@ -130,6 +131,16 @@ func edit(document json.RawMessage, path []string, f func(json.RawMessage) (json
 		return document, nil
 	}
 	return joined(document, names, items)
+}
+
+// inner is errNoJSON of a text that is a document itself: what was written into JSON
+// twice holds members that no path leads to.
+func inner(document json.RawMessage) error {
+	var text string
+	if json.Unmarshal(document, &text) != nil || !json.Valid([]byte(text)) || !strings.ContainsAny(text, "[{") {
+		return nil
+	}
+	return errNoJSON
 }
 
 // children are the members of an object by name, or the items of an array by

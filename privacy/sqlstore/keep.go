@@ -175,15 +175,12 @@ func (s *Store) Missing(ctx context.Context, scope datastore.Scope, rows []datas
 func (s *Store) byKey(ctx context.Context, scope datastore.Scope, rows []datastore.Row) (map[rowID]*located, error) {
 	there := map[rowID]*located{}
 	for _, e := range s.entities {
-		bare := *e
-		bare.Link = nil // of a joint record without any person, too
-		bare.reads = slices.DeleteFunc(slices.Clone(e.reads), func(r expression) bool { return e.Link != nil && r.link })
 		questions, err := s.keyed(e, scope, rows)
 		if err != nil {
 			return nil, err
 		}
 		for _, c := range questions {
-			found, err := s.ask(ctx, s.db, &bare, c)
+			found, err := s.ask(ctx, s.db, s.bare(e.Name), c)
 			if err != nil {
 				return nil, err
 			}

@@ -1,11 +1,36 @@
 package sqlstore
 
-// leadsOn reports whether a row that was found before leads to somebody now: it
-// names a person, or a row that was not found before, or one of those that leads
-// on. As no search finds it any more, that is somebody else. there are the rows
-// that were found before; passed ends circles of them.
-func leadsOn(l *located, there map[rowID]*located, passed map[*located]bool) (bool, error) {
-	passed[l] = true
+import (
+	"context"
+	"slices"
+
+	"github.com/crmguard/crmguard/privacy/datastore"
+)
+
+// A leading asks of rows that were found before, and that no search finds any more,
+// whether they lead to somebody else now.
+type leading struct {
+	s      *Store
+	scope  datastore.Scope
+	passed map[rowID]bool // ends circles
+}
+
+// leadsOn reports whether a row names a person, or a row that leads on, and that is
+// the person's no more: what names only what is nobody's is still the person's.
+func (s *Store) leadsOn(ctx context.Context, l *located, scope datastore.Scope) (bool, error) {
+	return leading{s, scope, map[rowID]bool{}}.on(ctx, l)
+}
+
+func (g leading) on(ctx context.Context, l *located) (bool, error) {
+	g.passed[l.id()] = true
+	if e := g.s.entity(l.e.Name); e.Link != nil {
+		c, err := g.s.named(e, []string{l.name()})
+		if err != nil {
+			return false, err
+		}
+		linked, err := g.s.ask(ctx, g.s.db, e, c)
+		return len(linked) > 0, err
+	}
 	for i := range l.e.ways {
 		w := &l.e.ways[i]
 		is, err := l.when(w)
@@ -19,33 +44,51 @@ func leadsOn(l *located, there map[rowID]*located, passed map[*located]bool) (bo
 		if err != nil {
 			return false, err
 		}
-		if !names {
+		switch {
+		case !names:
+			continue
+		case w.Table == "":
+			if parts[0].text != "" { // which is no id
+				return true, nil
+			}
 			continue
 		}
-		to, err := ofThese(there, w, textsOf(parts))
-		if err != nil || to == nil {
-			return err == nil, err
-		}
-		if passed[to] {
-			continue
-		}
-		if on, err := leadsOn(to, there, passed); err != nil || on {
+		if on, err := g.over(ctx, l, w); err != nil || on {
 			return on, err
 		}
 	}
 	return false, nil
 }
 
-// ofThese is the row that an edge names with a text, nil where it is none of these.
-func ofThese(rows map[rowID]*located, w *way, text string) (*located, error) {
-	for _, l := range rows {
-		if l.e.Name != w.Table {
+// over reports whether a row that the edge names leads on.
+func (g leading) over(ctx context.Context, l *located, w *way) (bool, error) {
+	to := g.s.bare(w.Table)
+	c := g.s.names(to, w, []given{{row: l, scope: l.scope}})
+	if to.Tenant != "" {
+		g.s.is(&c, g.s.at("t0", to.Name, to.Tenant), g.scope.Tenant)
+	}
+	rows, err := g.s.ask(ctx, g.s.db, to, c)
+	if err != nil {
+		return false, err
+	}
+	for _, row := range rows {
+		if g.passed[row.id()] {
 			continue
 		}
-		parts, ok, err := l.tuple(w.Target(l.e.Table))
-		if err != nil || ok && textsOf(parts) == text {
-			return l, err
+		if on, err := g.on(ctx, row); err != nil || on {
+			return on, err
 		}
 	}
-	return nil, nil //nolint:nilnil // none
+	return false, nil
+}
+
+func (s *Store) entity(table string) *entity {
+	return s.entities[slices.IndexFunc(s.entities, func(e *entity) bool { return e.Name == table })]
+}
+
+// bare is a table without the links of its joint records: with those that have none, too.
+func (s *Store) bare(table string) *entity {
+	e := *s.entity(table)
+	e.Link, e.reads = nil, slices.DeleteFunc(slices.Clone(e.reads), func(r expression) bool { return r.link })
+	return &e
 }

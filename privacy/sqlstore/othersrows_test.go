@@ -293,3 +293,28 @@ func TestNumbersOfATableInOtherLetters(t *testing.T) {
 	exec(t, db, `INSERT INTO folks (name) VALUES ('Bob')`)
 	require.Equal(t, 10, count(t, db, `SELECT MAX(id) FROM folks`))
 }
+
+// Whoever is linked to a joint record in two roles is one person: where all of its
+// persons go at once, it is listed as what goes with the last of them.
+func TestAPersonInTwoRolesIsOne(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		run(t, db, `CREATE TABLE talks (id VARCHAR(20) PRIMARY KEY)`, `CREATE TABLE links (talk VARCHAR(20), person VARCHAR(20), role VARCHAR(20))`, `CREATE TABLE minutes (id VARCHAR(20) PRIMARY KEY, talk VARCHAR(20))`,
+			`INSERT INTO talks VALUES ('t1')`, `INSERT INTO links VALUES ('t1', 'p1', 'host'), ('t1', 'p1', 'guest'), ('t1', 'p2', 'guest')`, `INSERT INTO minutes VALUES ('m1', 't1')`)
+		s := storeOf(t, db, datamap.Table{Name: "talks", Key: []string{"id"}, Erase: datamap.Delete, Link: &datamap.Link{Table: "links", Record: "talk", Person: "person"}},
+			datamap.Table{Name: "minutes", Key: []string{"id"}, Erase: datamap.Delete, Edges: []datamap.Edge{edge("talk", "talks")}})
+		said := func(rows []datastore.Row) (list []string) {
+			for _, r := range rows {
+				list = append(list, fmt.Sprint(r.Person, " ", r.Key, " ", r.Class))
+			}
+			return list
+		}
+		both := []datastore.Scope{scopeOf("p1"), scopeOf("p2")}
+		planned, err := s.FindAll(t.Context(), both)
+		require.NoError(t, err)
+		require.ElementsMatch(t, []string{"p1 t1 redacted", "p2 t1 deleted", "p2 m1 deleted"}, said(planned))
+		require.NoError(t, s.EraseIn(t.Context(), both, func(_ context.Context, _ datastore.Tx, done []datastore.Row) error {
+			require.ElementsMatch(t, said(planned), said(done))
+			return nil
+		}))
+	})
+}

@@ -14,6 +14,7 @@ import (
 type prepared struct {
 	cfg      *Config
 	calls    bool // outside of a transaction: what is missing is asked for
+	lists    bool // whose the rows are is all: nothing is made of them
 	together bool // the scopes are erased one behind the other: what is only theirs goes
 	texts    map[string]string
 	scrubbed map[string]bool
@@ -30,6 +31,10 @@ type jointID struct {
 func (s *Store) preparing() *prepared {
 	return &prepared{cfg: &s.cfg, calls: true, texts: map[string]string{}, scrubbed: map[string]bool{}, joint: map[jointID]Redaction{}}
 }
+
+// listing is for whoever changes nothing: a value that cannot become what the map
+// says is no obstacle then.
+func (s *Store) listing() *prepared { return &prepared{lists: true} }
 
 func changed(table string) error {
 	return fmt.Errorf("sqlstore: erase: a row of table %s came or changed meanwhile: %w", table, datastore.ErrLater)

@@ -2,8 +2,10 @@ package sqlstore
 
 import (
 	"context"
+	"strconv"
 	"time"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/value"
 	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/datastore"
@@ -89,6 +91,33 @@ func (l *located) part(i int) keyPart {
 	stored, _ := l.read.at(i)
 	text, _ := l.e.ids[l.e.Key[i]].spelled(stored) // readRow has read it
 	return keyPart{stored, text}
+}
+
+// sameKey reports whether two rows of one name have one key: on SQLite 1 and '1' are
+// two, and so are numbers that differ in the sixteenth digit.
+func (l *located) sameKey(other *located) bool {
+	of := func(l *located) packed {
+		var stored []any
+		for _, part := range l.key() {
+			stored = append(stored, part.stored)
+		}
+		key, _ := pack(stored) // it was packed
+		return key
+	}
+	return of(l) == of(other)
+}
+
+// named reports whether the row is found by its name: a REAL of SQLite that has more
+// than 15 digits is not.
+func (l *located) named() bool {
+	for _, part := range l.key() {
+		if number, is := part.stored.(float64); is && l.e.ids[l.e.Key[0]].on == sqldb.SQLite {
+			if known, err := strconv.ParseFloat(part.text, 64); err != nil || known != number {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // stays reports whether the row outlives the erasure.
@@ -208,7 +237,7 @@ func (s *Store) judge(ctx context.Context, l *located, scope datastore.Scope, p 
 			return err
 		}
 	}
-	if !l.fate.stays {
+	if !l.fate.stays || p.lists {
 		return nil
 	}
 	sets, err := s.newValues(ctx, l, scope, p)

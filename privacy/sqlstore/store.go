@@ -135,7 +135,8 @@ func (e *DatabaseError) Error() string {
 func (e *DatabaseError) Unwrap() error { return e.Err }
 
 func dbError(op, table string, err error) error {
-	if err == nil || errors.Is(err, datastore.ErrLater) {
+	_, says := errors.AsType[*ValueError](err) // names table and column itself
+	if err == nil || says || errors.Is(err, datastore.ErrLater) {
 		return err
 	}
 	return &DatabaseError{op, table, safe(err)}
@@ -342,7 +343,7 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 		if row.Class == datastore.Kept && l.e.Keep == nil {
 			continue // by what it hangs on, which the search for its own person has looked at
 		}
-		others, err := leadsOn(l, there, map[*located]bool{})
+		others, err := s.leadsOn(ctx, l, scope)
 		if err == nil && !others {
 			err = s.judge(ctx, l, scope, p)
 		}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datamap"
 )
 
@@ -153,23 +154,22 @@ func (s *Store) exec(ctx context.Context, tx *sql.Tx, query string, args ...any)
 }
 
 // levels are rows in the order in which they go, where rows of a table name others
-// of it: MariaDB checks each row of a statement at once.
+// of it: MariaDB checks each row of a statement at once, all databases each statement.
 func levels(e *entity, rows []*located) (all [][]*located) {
-	i := slices.IndexFunc(e.ways, func(w way) bool { return w.Table == e.Name })
-	if i < 0 || len(rows) < 2 {
+	if len(rows) < 2 || !slices.ContainsFunc(e.ways, func(w way) bool { return w.Table == e.Name }) {
 		return slices.Collect(slices.Chunk(rows, max(len(rows), 1)))
 	}
-	to := e.ways[i]
 	for len(rows) > 0 {
-		named := map[string]bool{} // by a row that is there still
+		named := map[string]bool{} // by another row that is there still
 		for _, l := range rows {
-			if parts, ok, err := l.tuple(to.Columns); ok && err == nil {
-				named[textsOf(parts)] = true
+			own := l.selves(func(w *way) []string { return w.to })
+			for i, name := range l.selves(func(w *way) []string { return w.Columns }) {
+				named[name] = named[name] || name != "" && name != own[i]
 			}
 		}
 		var now, later []*located
 		for _, l := range rows {
-			if parts, ok, err := l.tuple(to.Target(e.Table)); ok && err == nil && named[textsOf(parts)] {
+			if slices.ContainsFunc(l.selves(func(w *way) []string { return w.to }), func(name string) bool { return named[name] }) {
 				later = append(later, l)
 			} else {
 				now = append(now, l)
@@ -181,6 +181,56 @@ func levels(e *entity, rows []*located) (all [][]*located) {
 		all, rows = append(all, now), later
 	}
 	return all
+}
+
+// selves are, for each edge to rows of the same table, the names in some columns of
+// the row; "" where it names none.
+func (l *located) selves(columns func(w *way) []string) (names []string) {
+	for i := range l.e.ways {
+		if w := &l.e.ways[i]; w.Table == l.e.Name {
+			name := ""
+			if parts, ok, err := l.tuple(columns(w)); ok && err == nil {
+				name = w.source + "\x00" + textsOf(parts)
+			}
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// loosen empties columns of rows that go and name one, or themselves, which goes with
+// the same statement: MariaDB refuses that.
+func (e *erasure) loosen(ctx context.Context, t *entity, rows []*located) error {
+	if e.s.sqlite() || e.s.db.Kind == sqldb.Postgres {
+		return nil
+	}
+	going := map[string]bool{}
+	for _, l := range rows {
+		for _, name := range l.selves(func(w *way) []string { return w.to }) {
+			going[name] = name != ""
+		}
+	}
+	at := 0
+	for _, w := range t.ways {
+		if w.Table != t.Name {
+			continue
+		}
+		naming := slices.DeleteFunc(slices.Clone(rows), func(l *located) bool {
+			return !going[l.selves(func(w *way) []string { return w.Columns })[at]]
+		})
+		at++
+		var sets []set
+		for _, name := range t.Empties(w.Edge) {
+			sets = append(sets, set{column: name, sql: "NULL"})
+		}
+		if len(naming) == 0 || len(sets) == 0 {
+			continue
+		}
+		if err := e.update(ctx, naming, sets); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // delete removes rows, links of joint records first.
