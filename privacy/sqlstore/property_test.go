@@ -36,7 +36,7 @@ func TestErasuresOnRandomSchemas(t *testing.T) {
 			require.NotEmpty(rt, found)
 			rehearsed, err := s.Rehearse(t.Context(), scopes)
 			require.NoError(rt, err)
-			require.ElementsMatch(rt, found, rehearsed)
+			require.Equal(rt, fates(found), fates(rehearsed))
 
 			require.NoError(rt, s.EraseIn(t.Context(), scopes, func(context.Context, datastore.Tx, []datastore.Row) error { return nil }))
 			require.NoError(rt, s.Flush(t.Context()))
@@ -64,4 +64,20 @@ func openRandom(t *testing.T, rt require.TestingT, c *randomschema.Case, db whol
 	})
 	require.NoError(rt, err)
 	return s
+}
+
+// fates are what becomes of rows in the end. A search lists a row once for each of
+// the persons who are erased together, and for each edge by which it points to one;
+// an erasure meets those that go once.
+func fates(rows []datastore.Row) map[[2]string]datastore.Class {
+	all := map[[2]string]datastore.Class{}
+	own := map[[2]string]bool{}
+	for _, r := range rows {
+		place := [2]string{r.Table, r.Key}
+		if _, known := all[place]; !known || r.Class == datastore.Deleted || all[place] != datastore.Deleted && !own[place] {
+			all[place] = r.Class
+		}
+		own[place] = own[place] || !r.Others
+	}
+	return all
 }
