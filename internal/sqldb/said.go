@@ -88,7 +88,8 @@ func (f *DriverError) name(from error) {
 	if text == "" && strings.HasPrefix(f.Code, "sqlite ") {
 		text = from.Error()
 	}
-	for _, form := range forms()[f.Code] {
+	for _, written := range forms()[f.Code] {
+		form := written.compile()
 		match := form.FindStringSubmatch(text)
 		for i, group := range form.SubexpNames() {
 			if match == nil || i == 0 || match[i] == "" {
@@ -113,7 +114,7 @@ func (f *DriverError) name(from error) {
 }
 
 func nameOnly(s string) string {
-	if len(s) <= 128 && regexp.MustCompile(`^[\pL_][\pL\d_$]*$`).MatchString(s) {
+	if s != "" && len(s) <= 128 && regexp.MustCompile(`^[\pL_][\pL\d_$]*$`).MatchString(s) {
 		return s
 	}
 	return ""
@@ -121,35 +122,42 @@ func nameOnly(s string) string {
 
 // forms are the texts out of which names are cut. A duplicate's key stands at
 // the very end, behind the value, whatever the value contains.
-func forms() map[string][]*regexp.Regexp {
-	form := func(text string) []*regexp.Regexp {
-		name := `[\pL_][\pL\d_$]*`
-		for _, group := range []string{"table", "column", "constraint"} {
-			text = strings.ReplaceAll(text, "{"+group+"}", `(?P<`+group+`>`+name+`)`)
-		}
-		return []*regexp.Regexp{regexp.MustCompile(strings.ReplaceAll(text, "{name}", name))}
-	}
-	sqlite := form(`constraint failed: {table}\.{column}\b`)
-	return map[string][]*regexp.Regexp{
-		"42501":       append(form(`^permission denied for (?:(?:table|relation|view|foreign table|materialized view) "?{table}"?|(?P<right>(?:schema|sequence|database|function) {name}))$`), form(`^query would be affected by row-level security policy for table "{table}"$`)...),
-		"42P01":       form(`^relation "(?:{name}\.)?{table}" does not exist$`),
-		"42703":       form(`^column "?(?:{name}\.)?{column}"?(?: of relation "{table}")? does not exist$`),
-		"mysql 1142":  form("^(?P<right>[A-Z, ]{1,80}) command denied to user .* for table [`']?(?:{name}[`']?\\.[`']?)?{table}[`']?$"),
-		"mysql 1143":  form(`^(?P<right>[A-Z, ]{1,80}) command denied to user .* for column '{column}' in table '{table}'$`),
-		"mysql 1146":  form(`^Table '(?:{name}\.)?{table}' doesn't exist$`),
-		"mysql 1054":  form(`^Unknown column '(?:{name}\.)?{column}' in `),
-		"mysql 1062":  form(`for key '(?:{table}\.)?{constraint}'$`),
-		"mysql 1048":  form(`^Column '{column}' cannot be null$`),
-		"mysql 1364":  form(`^Field '{column}' doesn't have a default value$`),
-		"mysql 1406":  form(`^Data too long for column '{column}' at row \d+$`),
-		"mysql 1366":  form("for column (?:`?{name}`?\\.)?(?:`?{table}`?\\.)?[`']{column}[`'] at row \\d+$"),
-		"mysql 1451":  form("\\((?:`{name}`\\.)?`{table}`, CONSTRAINT `{constraint}` FOREIGN KEY"),
-		"mysql 1452":  form("\\((?:`{name}`\\.)?`{table}`, CONSTRAINT `{constraint}` FOREIGN KEY"),
-		"mysql 3819":  form(`^Check constraint '{constraint}' is violated\.$`),
-		"mysql 4025":  form("^CONSTRAINT `(?:{name}\\.)?{constraint}` failed for (?:`{name}`\\.)?`{table}`$"),
+func forms() map[string][]form {
+	sqlite := []form{`constraint failed: {table}\.{column}\b`}
+	return map[string][]form{
+		"42501":       {`^permission denied for (?:(?:table|relation|view|foreign table|materialized view) "?{table}"?|(?P<right>(?:schema|sequence|database|function) {name}))$`, `^query would be affected by row-level security policy for table "{table}"$`},
+		"42P01":       {`^relation "(?:{name}\.)?{table}" does not exist$`},
+		"42703":       {`^column "?(?:{name}\.)?{column}"?(?: of relation "{table}")? does not exist$`},
+		"mysql 1142":  {"^(?P<right>[A-Z, ]{1,80}) command denied to user .* for table [`']?(?:{name}[`']?\\.[`']?)?{table}[`']?$"},
+		"mysql 1143":  {`^(?P<right>[A-Z, ]{1,80}) command denied to user .* for column '{column}' in table '{table}'$`},
+		"mysql 1146":  {`^Table '(?:{name}\.)?{table}' doesn't exist$`},
+		"mysql 1054":  {`^Unknown column '(?:{name}\.)?{column}' in `},
+		"mysql 1062":  {`for key '(?:{table}\.)?{constraint}'$`},
+		"mysql 1048":  {`^Column '{column}' cannot be null$`},
+		"mysql 1364":  {`^Field '{column}' doesn't have a default value$`},
+		"mysql 1406":  {`^Data too long for column '{column}' at row \d+$`},
+		"mysql 1366":  {"for column (?:`?{name}`?\\.)?(?:`?{table}`?\\.)?[`']{column}[`'] at row \\d+$"},
+		"mysql 1451":  {"\\((?:`{name}`\\.)?`{table}`, CONSTRAINT `{constraint}` FOREIGN KEY"},
+		"mysql 1452":  {"\\((?:`{name}`\\.)?`{table}`, CONSTRAINT `{constraint}` FOREIGN KEY"},
+		"mysql 3819":  {`^Check constraint '{constraint}' is violated\.$`},
+		"mysql 4025":  {"^CONSTRAINT `(?:{name}\\.)?{constraint}` failed for (?:`{name}`\\.)?`{table}`$"},
 		"sqlite 1555": sqlite, "sqlite 2067": sqlite, "sqlite 1299": sqlite,
-		"sqlite 275":  form(`CHECK constraint failed: {constraint} \(275\)$`),
-		"sqlite 3091": form(`in \w+ column {table}\.{column}\b`),
-		"sqlite 1":    form(`no such (?:table: (?:{name}\.)?{table}|column: (?:{name}\.)?{column})(?: \(1\))?$`),
+		"sqlite 275":  {`CHECK constraint failed: {constraint} \(275\)$`},
+		"sqlite 3091": {`in \w+ column {table}\.{column}\b`},
+		"sqlite 1":    {`no such (?:table: (?:{name}\.)?{table}|column: (?:{name}\.)?{column})(?: \(1\))?$`},
 	}
+}
+
+// A form is a regular expression in which {table}, {column} and {constraint} stand for
+// names that are cut out, and {name} for one that is not. One is compiled when an error
+// of its code has come, not all of them for each error.
+type form string
+
+func (f form) compile() *regexp.Regexp {
+	const name = `[\pL_][\pL\d_$]*`
+	text := string(f)
+	for _, group := range []string{"table", "column", "constraint"} {
+		text = strings.ReplaceAll(text, "{"+group+"}", `(?P<`+group+`>`+name+`)`)
+	}
+	return regexp.MustCompile(strings.ReplaceAll(text, "{name}", name))
 }
