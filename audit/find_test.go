@@ -64,11 +64,7 @@ func (a *asker) open() {
 
 func eachAsker(t *testing.T, f func(t *testing.T, a *asker)) {
 	t.Helper()
-	for _, name := range testdb.Names() {
-		for _, driver := range name.Drivers() {
-			t.Run(string(name)+"/"+driver, func(t *testing.T) { f(t, newAsker(t, testdb.New(t, name).OpenWith(t, driver))) })
-		}
-	}
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) { f(t, newAsker(t, d.OpenWith(t, driver))) })
 }
 
 func (a *asker) exec(query string, args ...any) {

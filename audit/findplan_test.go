@@ -170,35 +170,31 @@ func TestAPageIsOneRangeOfAnIndex(t *testing.T) {
 
 // A page is one statement, outside of any transaction, with all that it shows.
 func TestAPageIsOneStatement(t *testing.T) {
-	for _, name := range testdb.Names() {
-		for _, driver := range name.Drivers() {
-			t.Run(string(name)+"/"+driver, func(t *testing.T) {
-				db, cutter := testdb.New(t, name).Cutting(t, driver)
-				a := newAsker(t, db)
-				for n := range 30 {
-					person := fmt.Sprintf("p%d", n%4)
-					a.tell(audit.Event{
-						Tenant: "main", Actor: "u-1", Action: "contact.update", Object: audit.PersonRef("contact", person), Persons: []string{"p9"},
-						Changes: append(audit.Diff(person, nil, map[string]any{"email": "a@canary.example"}), audit.Change{Path: "stage", New: "won"}),
-					})
-				}
-				a.run()
-				for f, statements := range map[audit.Filter]int{
-					{Tenant: "main", Actor: "u-1"}: 1,
-					{Tenant: "main", Person: "p9"}: 2, // which surrogates are asked for
-				} {
-					cutter.Outside()
-					found := a.find(f, audit.Page{Size: 20})
-					require.Len(t, cutter.Outside(), statements)
-					require.Len(t, found.Entries, 20)
-					for _, e := range found.Entries {
-						require.Len(t, e.Persons, 2)
-						require.Len(t, e.Changes, 2)
-						require.Equal(t, audit.OpeningOK, e.Changes[0].Verdict)
-						require.Equal(t, audit.OpeningOK, e.Changes[1].Verdict)
-					}
-				}
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
+		db, cutter := d.Cutting(t, driver)
+		a := newAsker(t, db)
+		for n := range 30 {
+			person := fmt.Sprintf("p%d", n%4)
+			a.tell(audit.Event{
+				Tenant: "main", Actor: "u-1", Action: "contact.update", Object: audit.PersonRef("contact", person), Persons: []string{"p9"},
+				Changes: append(audit.Diff(person, nil, map[string]any{"email": "a@canary.example"}), audit.Change{Path: "stage", New: "won"}),
 			})
 		}
-	}
+		a.run()
+		for f, statements := range map[audit.Filter]int{
+			{Tenant: "main", Actor: "u-1"}: 1,
+			{Tenant: "main", Person: "p9"}: 2, // which surrogates are asked for
+		} {
+			cutter.Outside()
+			found := a.find(f, audit.Page{Size: 20})
+			require.Len(t, cutter.Outside(), statements)
+			require.Len(t, found.Entries, 20)
+			for _, e := range found.Entries {
+				require.Len(t, e.Persons, 2)
+				require.Len(t, e.Changes, 2)
+				require.Equal(t, audit.OpeningOK, e.Changes[0].Verdict)
+				require.Equal(t, audit.OpeningOK, e.Changes[1].Verdict)
+			}
+		}
+	})
 }

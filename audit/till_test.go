@@ -154,15 +154,10 @@ func sold(t testing.TB, person string) Event {
 	}
 }
 
-// eachTill runs f on each of the four databases with each driver.
+// eachTill runs f on each of the four databases and with each driver.
 func eachTill(t *testing.T, f func(t *testing.T, s *till, d testdb.Database, driver string)) {
 	t.Helper()
-	for _, name := range testdb.Names() {
-		for _, driver := range name.Drivers() {
-			t.Run(string(name)+"/"+driver, func(t *testing.T) {
-				d := testdb.New(t, name)
-				f(t, newTill(t, d.OpenWith(t, driver)), d, driver)
-			})
-		}
-	}
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
+		f(t, newTill(t, d.OpenWith(t, driver)), d, driver)
+	})
 }

@@ -197,14 +197,6 @@ func openAt(tb testing.TB, driver, dsn string) *sql.DB {
 	return db
 }
 
-// eachDatabase runs f once on each of the four databases, so that each driver
-// has its turn.
-func eachDatabase(t *testing.T, f func(t *testing.T, d testdb.Database, driver string)) {
-	t.Helper()
-	drivers := map[testdb.Name]string{testdb.SQLite: "sqlite", testdb.PostgresC: "pgx", testdb.PostgresICU: "postgres", testdb.MariaDB: "mysql"}
-	testdb.Each(t, func(t *testing.T, d testdb.Database) { f(t, d, drivers[d.Name]) })
-}
-
 func persons(n int) (out []string) {
 	for i := range n {
 		out = append(out, fmt.Sprintf("n%d", i))

@@ -35,7 +35,7 @@ func everyCut(t *testing.T, c *testdb.Cutter, commits bool, do func() error) int
 // while rows come, and after each commit was done and before its answer came.
 // Whoever tries again has everything once.
 func TestACutConnectionLosesAndDoublesNothing(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
 		db, c := d.Cutting(t, driver)
 		trail := s.over(db)
@@ -97,7 +97,7 @@ func TestACutConnectionLosesAndDoublesNothing(t *testing.T) {
 // The first opening claims the log, and asks what the database is: a cut is
 // never taken for an answer.
 func TestACutWhileOpening(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
 		db, c := d.Cutting(t, driver)
 		_, err := s.db.ExecContext(t.Context(), `DELETE FROM crmguard_audit_state`)

@@ -14,7 +14,7 @@ import (
 // that may go on without its event. Nothing is lost or there twice, and what was
 // lost is counted.
 func TestACutConnectionInAPassOfEverything(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		if d.Name == testdb.PostgresICU {
 			return // the order of text has no part in it
 		}

@@ -51,7 +51,7 @@ func refused(t *testing.T, s *shop, db *sql.DB, why func(t require.TestingT, err
 }
 
 func TestOnAReadOnlyDatabaseNothingIsLost(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		if driver == "postgres" {
 			driver = "pgx" // lib/pq asks for a transaction that writes, whatever the default
 		}
@@ -98,7 +98,7 @@ func reader(t *testing.T, s *shop, d testdb.Database, driver string, rights stri
 }
 
 func TestWithoutRightsNothingIsLost(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		if d.Name == testdb.SQLite {
 			return // has none
 		}
@@ -133,7 +133,7 @@ func two(t *testing.T, d testdb.Database, driver string) (a, b *sql.DB) {
 }
 
 func TestTwoSchemasWithTheSameTablesAreTwoLogs(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		a, b := two(t, d, driver)
 		crm, billing := newShop(t, a, "crm.example/audit"), newShop(t, b, "billing.example/audit")
 		if d.Name == testdb.PostgresC || d.Name == testdb.PostgresICU { // the first of the path counts
@@ -205,7 +205,7 @@ func storeOf(t *testing.T, db *sql.DB) audit.Store {
 
 // The search path of a transaction, or its database, is not the trail's.
 func TestWhereTheTablesAreNotInReachTheSaleFails(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		if d.Name == testdb.SQLite {
 			return // has no search path
 		}
@@ -245,7 +245,7 @@ func TestWhereTheTablesAreNotInReachTheSaleFails(t *testing.T) {
 
 // The version before runs beside the one that has installed more.
 func TestTablesOfANewerLibrary(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
 		exec := func(statement string) {
 			_, err := s.db.ExecContext(t.Context(), statement)
@@ -273,7 +273,7 @@ func TestTablesOfANewerLibrary(t *testing.T) {
 
 // A transaction that has failed or ended takes no event, and says why.
 func TestATransactionThatFailedTakesNoEvent(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
 		first, second := sale(t, "p1"), sale(t, "p2")
 		require.NoError(t, s.sell(s.db.DB, s.trail, first))

@@ -62,89 +62,81 @@ func (u begunUnit) ExecContext(ctx context.Context, query string, args ...any) (
 // A handle that commits and holds a database may not have begun; a struct around
 // nothing is nothing.
 func TestAUnitOfWorkThatHasNotBegunIsNoTransaction(t *testing.T) {
-	for _, name := range testdb.Names() {
-		for _, driver := range name.Drivers() {
-			t.Run(string(name)+"/"+driver, func(t *testing.T) {
-				s := newShop(t, testdb.New(t, name).OpenWith(t, driver), "crm.example/audit")
-				ctx := t.Context()
-				require.NoError(t, s.trail.Prepare(ctx, "main", "p1"))
-				conn, err := s.db.Conn(ctx)
-				require.NoError(t, err)
-				for what, handle := range map[string]audit.Tx{
-					"unit": unit{s.db.DB}, "its pointer": &unit{s.db.DB}, "over a connection": connUnit{conn}, "nested": nestedUnit{&unit{s.db.DB}},
-					"around nil": aroundNil{}, "a pointer around nil": &aroundNil{}, "bare": bare{}, "bare around nil": bare{(*sql.Tx)(nil)}, "nested nil": bare{&aroundNil{}}, "nil unit": nestedUnit{},
-					"behind an interface": openUnit{s.db.DB}, "its pointer, behind one": &openUnit{s.db.DB}, "a connection behind one": openUnit{conn}, "a unit behind one": openUnit{unit{s.db.DB}},
-					"behind two": openUnit{bare{s.db.DB}}, "a library's pool behind one": openUnit{poolOfGORM{bare{s.db.DB}}}, "nil behind one": openUnit{},
-				} {
-					require.ErrorIs(t, only(s.trail.Record(ctx, handle, sale(t, "p1"))), audit.ErrNoTransaction, what)
-				}
-				require.NoError(t, conn.Close())
-				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
-
-				tx, err := s.db.BeginTx(ctx, nil)
-				require.NoError(t, err)
-				defer func() { _ = tx.Rollback() }() // of one that has not committed
-				err = only(s.trail.Record(ctx, begunUnit{s.db.DB, tx}, sale(t, "p1")))
-				if name == testdb.SQLite {
-					require.ErrorIs(t, err, audit.ErrNoTransaction)
-					require.ErrorContains(t, err, "hand in the transaction itself")
-				} else {
-					require.NoError(t, err)
-				}
-				for what, handle := range map[string]audit.Tx{"around it": aroundNil{tx}, "behind an interface": openUnit{tx}, "behind two": &openUnit{bare{tx}}, "a library's, behind one": openUnit{&txOfPgx{bare{tx}}}} {
-					require.NoError(t, only(s.trail.Record(ctx, handle, sale(t, "p1"))), what)
-				}
-				require.NoError(t, tx.Commit())
-			})
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
+		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
+		ctx := t.Context()
+		require.NoError(t, s.trail.Prepare(ctx, "main", "p1"))
+		conn, err := s.db.Conn(ctx)
+		require.NoError(t, err)
+		for what, handle := range map[string]audit.Tx{
+			"unit": unit{s.db.DB}, "its pointer": &unit{s.db.DB}, "over a connection": connUnit{conn}, "nested": nestedUnit{&unit{s.db.DB}},
+			"around nil": aroundNil{}, "a pointer around nil": &aroundNil{}, "bare": bare{}, "bare around nil": bare{(*sql.Tx)(nil)}, "nested nil": bare{&aroundNil{}}, "nil unit": nestedUnit{},
+			"behind an interface": openUnit{s.db.DB}, "its pointer, behind one": &openUnit{s.db.DB}, "a connection behind one": openUnit{conn}, "a unit behind one": openUnit{unit{s.db.DB}},
+			"behind two": openUnit{bare{s.db.DB}}, "a library's pool behind one": openUnit{poolOfGORM{bare{s.db.DB}}}, "nil behind one": openUnit{},
+		} {
+			require.ErrorIs(t, only(s.trail.Record(ctx, handle, sale(t, "p1"))), audit.ErrNoTransaction, what)
 		}
-	}
+		require.NoError(t, conn.Close())
+		require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
+
+		tx, err := s.db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		defer func() { _ = tx.Rollback() }() // of one that has not committed
+		err = only(s.trail.Record(ctx, begunUnit{s.db.DB, tx}, sale(t, "p1")))
+		if d.Name == testdb.SQLite {
+			require.ErrorIs(t, err, audit.ErrNoTransaction)
+			require.ErrorContains(t, err, "hand in the transaction itself")
+		} else {
+			require.NoError(t, err)
+		}
+		for what, handle := range map[string]audit.Tx{"around it": aroundNil{tx}, "behind an interface": openUnit{tx}, "behind two": &openUnit{bare{tx}}, "a library's, behind one": openUnit{&txOfPgx{bare{tx}}}} {
+			require.NoError(t, only(s.trail.Record(ctx, handle, sale(t, "p1"))), what)
+		}
+		require.NoError(t, tx.Commit())
+	})
 }
 
 // Whatever a library calls its handle, an event goes into a transaction or
 // nowhere. Where the type does not tell the database is asked, on the
 // connection of the handle.
 func TestAnEventGoesIntoATransactionOrNowhere(t *testing.T) {
-	for _, name := range testdb.Names() {
-		for _, driver := range name.Drivers() {
-			t.Run(string(name)+"/"+driver, func(t *testing.T) {
-				s := newShop(t, testdb.New(t, name).OpenWith(t, driver), "crm.example/audit")
-				ctx := t.Context()
-				conn, err := s.db.Conn(ctx)
-				require.NoError(t, err)
-				for name, pool := range map[string]audit.Tx{
-					"GORM": poolOfGORM{bare{s.db.DB}}, "bun": &poolOfBun{bare{s.db.DB}}, "database": bare{s.db.DB}, "connection": bare{conn},
-					"nil": (*txOfPgx)(nil), "sql.DB": s.db.DB, "sql.Conn": conn,
-				} {
-					require.ErrorIs(t, only(s.trail.Record(ctx, pool, sale(t, "p1"))), audit.ErrNoTransaction, name)
-				}
-				require.NoError(t, conn.Close())
-				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
-				require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates`))
-
-				require.NoError(t, s.trail.Prepare(ctx, "main", "p1"))
-				tx, err := s.db.BeginTx(ctx, nil)
-				require.NoError(t, err)
-				defer func() { _ = tx.Rollback() }() // of one that has not committed
-				for name, pool := range map[string]audit.Tx{"GORM": poolOfGORM{bare{tx}}, "bun": &poolOfBun{bare{tx}}} {
-					require.ErrorIs(t, only(s.trail.Record(ctx, pool, sale(t, "p1"))), audit.ErrNoTransaction, "%s, whatever its connection is doing", name)
-				}
-				// The first statement of the transaction, which has written nothing yet.
-				err = only(s.trail.Record(ctx, bare{tx}, sale(t, "p1")))
-				want := 3
-				if name == testdb.SQLite {
-					require.ErrorIs(t, err, audit.ErrNoTransaction)
-					require.ErrorContains(t, err, "what has Commit")
-					want = 2
-				} else {
-					require.NoError(t, err)
-				}
-				require.NoError(t, only(s.trail.Record(ctx, txOfBun{bare{tx}, tx.Commit}, sale(t, "p1"))))
-				require.NoError(t, only(s.trail.Record(ctx, &txOfPgx{bare{tx}}, sale(t, "p1"))))
-				require.NoError(t, tx.Commit())
-				require.Equal(t, want, s.sequence().Sequenced)
-			})
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
+		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
+		ctx := t.Context()
+		conn, err := s.db.Conn(ctx)
+		require.NoError(t, err)
+		for name, pool := range map[string]audit.Tx{
+			"GORM": poolOfGORM{bare{s.db.DB}}, "bun": &poolOfBun{bare{s.db.DB}}, "database": bare{s.db.DB}, "connection": bare{conn},
+			"nil": (*txOfPgx)(nil), "sql.DB": s.db.DB, "sql.Conn": conn,
+		} {
+			require.ErrorIs(t, only(s.trail.Record(ctx, pool, sale(t, "p1"))), audit.ErrNoTransaction, name)
 		}
-	}
+		require.NoError(t, conn.Close())
+		require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_events`))
+		require.Zero(t, s.count(`SELECT COUNT(*) FROM crmguard_audit_surrogates`))
+
+		require.NoError(t, s.trail.Prepare(ctx, "main", "p1"))
+		tx, err := s.db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		defer func() { _ = tx.Rollback() }() // of one that has not committed
+		for name, pool := range map[string]audit.Tx{"GORM": poolOfGORM{bare{tx}}, "bun": &poolOfBun{bare{tx}}} {
+			require.ErrorIs(t, only(s.trail.Record(ctx, pool, sale(t, "p1"))), audit.ErrNoTransaction, "%s, whatever its connection is doing", name)
+		}
+		// The first statement of the transaction, which has written nothing yet.
+		err = only(s.trail.Record(ctx, bare{tx}, sale(t, "p1")))
+		want := 3
+		if d.Name == testdb.SQLite {
+			require.ErrorIs(t, err, audit.ErrNoTransaction)
+			require.ErrorContains(t, err, "what has Commit")
+			want = 2
+		} else {
+			require.NoError(t, err)
+		}
+		require.NoError(t, only(s.trail.Record(ctx, txOfBun{bare{tx}, tx.Commit}, sale(t, "p1"))))
+		require.NoError(t, only(s.trail.Record(ctx, &txOfPgx{bare{tx}}, sale(t, "p1"))))
+		require.NoError(t, tx.Commit())
+		require.Equal(t, want, s.sequence().Sequenced)
+	})
 }
 
 // The question leaves nothing behind: a savepoint of the application that has

@@ -12,7 +12,7 @@ import (
 // While a sink hangs, sales, sequencers and erasures of others go on, on every
 // database: whoever would have to wait fails here, by a limit of the database.
 func TestASinkThatHangsHoldsUpNobody(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		dsn := d.DSN(driver)
 		if d.Name == testdb.SQLite {
 			dsn = strings.Replace(dsn, "busy_timeout(10000)", "busy_timeout(0)", 1)

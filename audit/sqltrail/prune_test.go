@@ -90,7 +90,7 @@ func (a *archive) rows(below int64) (n int) {
 
 // Entries go with retention on each database: all rows of them, and none of others.
 func TestEntriesGoWithRetention(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		a := newArchive(t, d.OpenWith(t, driver), 1100)
 		r, err := a.trail.Prune(t.Context(), a.yearAgo())
 		require.NoError(t, err)
@@ -128,7 +128,7 @@ func (a *archive) sells(e audit.Event) error {
 // Sales go on while entries are deleted: one that was begun before and has not ended,
 // where the database allows more than one writer, and any number beside it.
 func TestSalesGoOnBesideAPrune(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		a := newArchive(t, d.OpenWith(t, driver), 1600)
 		require.NoError(t, a.trail.Prepare(t.Context(), "main", persons(3)...))
 		var open *sql.Tx
@@ -185,7 +185,7 @@ func TestSalesGoOnBesideAPrune(t *testing.T) {
 // The connection is ended at single calls of a prune, and after commits: the next call
 // goes on.
 func TestACutConnectionStopsNoPrune(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		const bundles = 12
 		a := newArchive(t, d.OpenWith(t, driver), 10)
 		for range bundles { // a year apart, so that each call has some to take

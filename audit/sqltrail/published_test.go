@@ -15,7 +15,7 @@ import (
 // Of the published log every database has each file, byte for byte, where
 // nothing but the checkpoint is left of the folder.
 func TestEachDatabaseHasThePublishedLog(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
 		files := fstest.MapFS{}
 		for _, more := range []int{4, 260} {

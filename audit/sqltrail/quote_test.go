@@ -132,67 +132,63 @@ func everyVerb(t *testing.T, s *shop, ids []string) map[string]error {
 // What an event says about somebody is in no error, however the database and
 // its driver quote it, and whichever verb meets it.
 func TestNoErrorOfATrailQuotesAValue(t *testing.T) {
-	for _, name := range testdb.Names() {
-		for _, driver := range name.Drivers() {
-			t.Run(string(name)+"/"+driver, func(t *testing.T) {
-				s := newShop(t, testdb.New(t, name).OpenWith(t, driver), "crm.example/audit")
-				run := func(statements ...string) {
-					for _, statement := range statements {
-						_, err := s.db.ExecContext(context.WithoutCancel(t.Context()), statement)
-						require.NoError(t, err, statement)
-					}
-				}
-				switch s.db.Kind {
-				case sqldb.Postgres:
-					for _, kind := range []string{"text", "bytea"} {
-						run(`CREATE FUNCTION spoiled(v ` + kind + `) RETURNS ` + kind + ` LANGUAGE plpgsql VOLATILE AS $$ BEGIN RAISE EXCEPTION '` + canary + ` %', v; END $$`)
-					}
-				case sqldb.MariaDB, sqldb.MySQL:
-					run(`CREATE FUNCTION spoiled(v LONGBLOB) RETURNS LONGBLOB BEGIN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '` + canary + `'; RETURN v; END`)
-				case sqldb.SQLite: // has no functions of its own
-				}
-				var ids []string
-				for range 3 {
-					e := sale(t, canary+"-person")
-					ids = append(ids, e.ID)
-					require.NoError(t, s.sell(s.db.DB, s.trail, e))
-				}
-				s.sequence()
-				require.ErrorIs(t, everyVerb(t, s, ids)["Record again"], audit.ErrConflict)
-
-				told := map[string]bool{} // by the database, to the driver
-				for _, spoiler := range spoilers(s.db) {
-					run(spoiler.spoil...)
-					for verb, err := range everyVerb(t, s, ids) {
-						if err == nil {
-							continue
-						}
-						require.NotContains(t, fmt.Sprintf("%v %+v %s %q", err, err, err, err), canary, "%s: %s", spoiler.name, verb)
-						var answer *sqldb.DriverError
-						if errors.As(err, &answer) && strings.Contains(errors.Unwrap(answer).Error(), canary) {
-							told[spoiler.name], told[verb] = true, true
-						}
-					}
-					run(spoiler.end...)
-				}
-				must := []string{
-					"INSERT events", "INSERT entries", "INSERT found", "INSERT persons", "INSERT surrogates", "INSERT openings", "INSERT heads", "INSERT tiles", "DELETE openings",
-					"UPDATE events", "UPDATE state", "UPDATE surrogates", "UPDATE tiles", "no number in size of state",
-					"RunOnce", "Record", "Note", "Beat", "CatchUp", "History", "Proof", "Status", "Progress", "VerifyStore", "Reseal", "Erase",
-				}
-				if name != testdb.SQLite {
-					for _, table := range []string{"events", "entries", "surrogates", "openings", "tiles", "state"} {
-						must = append(must, "rows that fail in "+table)
-					}
-				}
-				for _, one := range must {
-					require.True(t, told[one], "nothing was quoted, so nothing is proved: %s", one)
-				}
-				s.sequence()
-				report, err := s.trail.VerifyStore(t.Context(), nil)
-				require.NoError(t, err)
-				require.Equal(t, auditlog.Unanchored, report.Verdict, "%+v", report.Faults)
-			})
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
+		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
+		run := func(statements ...string) {
+			for _, statement := range statements {
+				_, err := s.db.ExecContext(context.WithoutCancel(t.Context()), statement)
+				require.NoError(t, err, statement)
+			}
 		}
-	}
+		switch s.db.Kind {
+		case sqldb.Postgres:
+			for _, kind := range []string{"text", "bytea"} {
+				run(`CREATE FUNCTION spoiled(v ` + kind + `) RETURNS ` + kind + ` LANGUAGE plpgsql VOLATILE AS $$ BEGIN RAISE EXCEPTION '` + canary + ` %', v; END $$`)
+			}
+		case sqldb.MariaDB, sqldb.MySQL:
+			run(`CREATE FUNCTION spoiled(v LONGBLOB) RETURNS LONGBLOB BEGIN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '` + canary + `'; RETURN v; END`)
+		case sqldb.SQLite: // has no functions of its own
+		}
+		var ids []string
+		for range 3 {
+			e := sale(t, canary+"-person")
+			ids = append(ids, e.ID)
+			require.NoError(t, s.sell(s.db.DB, s.trail, e))
+		}
+		s.sequence()
+		require.ErrorIs(t, everyVerb(t, s, ids)["Record again"], audit.ErrConflict)
+
+		told := map[string]bool{} // by the database, to the driver
+		for _, spoiler := range spoilers(s.db) {
+			run(spoiler.spoil...)
+			for verb, err := range everyVerb(t, s, ids) {
+				if err == nil {
+					continue
+				}
+				require.NotContains(t, fmt.Sprintf("%v %+v %s %q", err, err, err, err), canary, "%s: %s", spoiler.name, verb)
+				var answer *sqldb.DriverError
+				if errors.As(err, &answer) && strings.Contains(errors.Unwrap(answer).Error(), canary) {
+					told[spoiler.name], told[verb] = true, true
+				}
+			}
+			run(spoiler.end...)
+		}
+		must := []string{
+			"INSERT events", "INSERT entries", "INSERT found", "INSERT persons", "INSERT surrogates", "INSERT openings", "INSERT heads", "INSERT tiles", "DELETE openings",
+			"UPDATE events", "UPDATE state", "UPDATE surrogates", "UPDATE tiles", "no number in size of state",
+			"RunOnce", "Record", "Note", "Beat", "CatchUp", "History", "Proof", "Status", "Progress", "VerifyStore", "Reseal", "Erase",
+		}
+		if d.Name != testdb.SQLite {
+			for _, table := range []string{"events", "entries", "surrogates", "openings", "tiles", "state"} {
+				must = append(must, "rows that fail in "+table)
+			}
+		}
+		for _, one := range must {
+			require.True(t, told[one], "nothing was quoted, so nothing is proved: %s", one)
+		}
+		s.sequence()
+		report, err := s.trail.VerifyStore(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, auditlog.Unanchored, report.Verdict, "%+v", report.Faults)
+	})
 }

@@ -36,7 +36,7 @@ func (b *between) ExecContext(ctx context.Context, query string, args ...any) (s
 // has prepared, and in between the other one's was recorded, published and its
 // person erased. Nothing of it is written. On SQLite nobody writes in between.
 func TestTheSecondOfTwoDeliveriesBringsNobodyBack(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		if d.Name == testdb.SQLite {
 			return // one writer at a time
 		}
@@ -64,7 +64,7 @@ func TestTheSecondOfTwoDeliveriesBringsNobodyBack(t *testing.T) {
 
 // A retry is one statement and inserts nothing, queued or sequenced, equal or not.
 func TestARetryInsertsNothing(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		s := newShop(t, d.OpenWith(t, driver), "crm.example/audit")
 		e := sale(t, "p1")
 		require.NoError(t, s.sell(s.db.DB, s.trail, e))

@@ -8,7 +8,7 @@ import (
 )
 
 func TestATrailDoesItsWholeWorkOnEachDatabase(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		judge(t, func(tb testing.TB) *sql.DB { return testdb.New(tb, d.Name).OpenWith(tb, driver) })
 	})
 }

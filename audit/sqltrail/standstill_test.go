@@ -42,7 +42,7 @@ func (w *works) busy() {
 // When the first one goes on it moves nothing backwards, and nothing is forked. On
 // SQLite a transaction is one of all who write, and sales fail while it stands.
 func TestASequencerStandsStillAtEachMomentOfItsPass(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		w := begin(t, d, driver, quick(d, driver))
 		var m moments
 		stands := join(t, w.dir, watched(&m))

@@ -121,7 +121,7 @@ func TestAnOlderViewOnMariaDBFindsWhatIsThere(t *testing.T) {
 // Two sales about the same two new persons, in opposite order, do not wait for each
 // other: the persons' rows were made before, each in a transaction of its own.
 func TestTwoSalesOfNewPersonsBothCommit(t *testing.T) {
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) {
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) {
 		if d.Name == testdb.SQLite {
 			return // one writer at a time
 		}

@@ -292,7 +292,7 @@ func (w *works) verified(kept []byte) {
 // has its turn.
 func eachWorks(t *testing.T, f func(t *testing.T, w *works)) {
 	t.Helper()
-	eachDatabase(t, func(t *testing.T, d testdb.Database, driver string) { f(t, begin(t, d, driver, d.DSN(driver))) })
+	testdb.EachDriver(t, func(t *testing.T, d testdb.Database, driver string) { f(t, begin(t, d, driver, d.DSN(driver))) })
 }
 
 // published is how many entries the published checkpoint covers.

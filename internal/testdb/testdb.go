@@ -91,6 +91,20 @@ func Each(t *testing.T, f func(t *testing.T, d Database)) {
 	}
 }
 
+// EachDriver runs f as a subtest on each of the four databases and with each driver: one
+// of PostgreSQL's under each of its two orders of text, for tests in which the two have
+// nothing to do with each other.
+func EachDriver(t *testing.T, f func(t *testing.T, d Database, driver string)) {
+	t.Helper()
+	Each(t, func(t *testing.T, d Database) {
+		drivers := d.Name.Drivers()
+		if d.Name == PostgresICU {
+			drivers = drivers[1:]
+		}
+		f(t, d, drivers[0])
+	})
+}
+
 // New makes an empty database for the test. Where its server is not there the
 // test is skipped, or fails with CRMGUARD_SERVERS=all.
 func New(tb testing.TB, name Name) Database {
