@@ -60,7 +60,7 @@ func TestQueryKeysAreFiledBesideALongPublication(t *testing.T) {
 	b.sink.Fail = func(op, name string) error {
 		if !waited && strings.HasPrefix(name, "tile/") {
 			waited = true
-			require.Eventually(t, func() bool { return b.count(`SELECT found FROM crmguard_audit_state`) > 0 }, 10*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return b.count(`SELECT found FROM crmguard_audit_state`) > 0 }, time.Minute, 10*time.Millisecond)
 		}
 		return nil
 	}

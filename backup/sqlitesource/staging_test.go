@@ -26,7 +26,7 @@ func TestARunningJobKeepsItsFolderAlive(t *testing.T) {
 	require.Eventually(t, func() bool {
 		info, err := os.Stat(dir)
 		return err == nil && time.Since(info.ModTime()) < stagingRefresh
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	stop()
 	require.NoError(t, removeLeft(staging, withoutLocks))
 	require.DirExists(t, dir)

@@ -266,7 +266,7 @@ func TestUnsealWritesNobodyWhoWasErasedMeanwhile(t *testing.T) {
 		var n int
 		err := e.db.QueryRowContext(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()`).Scan(&n)
 		return err == nil && n > 0
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	e.erase(t, "p1")
 	require.NoError(t, tx.Commit())
 	end := <-done
