@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -298,21 +299,24 @@ func TestAProcessThatDiesAnywhereLosesNothing(t *testing.T) {
 		ann := s.contact("ann@a.example")
 		p := s.approved(ann)
 		ctx, cancel := context.WithCancel(t.Context())
-		calls := 0
+		var calls, minutes atomic.Int64 // what was left behind may still ask for the time
 		s.cfg.Now = func() time.Time {
-			if calls++; calls == n {
+			if calls.Add(1) == int64(n) {
 				cancel()
 			}
-			return s.now
+			return s.now.Add(time.Duration(minutes.Load()) * time.Minute)
 		}
 		s.cfg.Lease = -1
 		s.reopen()
 		_, err := s.desk.Execute(ctx, p.ID)
 		died := ctx.Err() != nil
 		cancel()
+		now := s.cfg.Now
 		s.open()
+		s.cfg.Now = now
+		s.reopen()
 		for range 2 {
-			s.now = s.now.Add(time.Minute)
+			minutes.Add(1)
 			o, err := s.desk.Execute(t.Context(), p.ID)
 			require.NoError(t, err, "after the end at %d", n)
 			require.NotEqual(t, privacy.Partial, o.State)
