@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -88,12 +89,20 @@ func (s source) at(p token.Pos) string {
 	return position.String()
 }
 
-// sources parses every Go file of the root module and of the nested ones.
+// sources are all Go files of the root module and of the nested ones, which tests read and
+// do not change.
 func sources(t *testing.T) []source {
 	t.Helper()
-	var out []source
+	out, err := parsed()
+	require.NoError(t, err)
+	require.Greater(t, len(out), 50, "the walk found too few files to prove anything")
+	return slices.Clone(out)
+}
+
+// parsed parses them once.
+var parsed = sync.OnceValues(func() (out []source, err error) {
 	fset := token.NewFileSet()
-	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -110,10 +119,8 @@ func sources(t *testing.T) []source {
 		out = append(out, source{path: filepath.ToSlash(p), file: file, fset: fset})
 		return nil
 	})
-	require.NoError(t, err)
-	require.Greater(t, len(out), 50, "the walk found too few files to prove anything")
-	return out
-}
+	return out, err
+})
 
 func within(imported string, modules []string) bool {
 	return slices.ContainsFunc(modules, func(m string) bool {
