@@ -233,6 +233,30 @@ func (o *office) plan(c *cohort) {
 	}
 }
 
+// foundOffice makes an office with its people and their approved plans, and gives
+// the database as it was before these.
+func foundOffice(t *testing.T, dir string) (*office, cohort, []byte) {
+	t.Helper()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "keys"), 0o700))
+	o := openOffice(t, dir)
+	c := o.found()
+	o.close()
+	snapshot, err := os.ReadFile(filepath.Join(dir, "crm.db"))
+	require.NoError(t, err)
+	o = openOffice(t, dir)
+	o.plan(&c)
+	return o, c, snapshot
+}
+
+// restore brings an older database back, which nobody has open, and with it the
+// keys.
+func (o *office) restore(c cohort, snapshot []byte) {
+	require.NoError(o.t, os.WriteFile(filepath.Join(o.dir, "crm.db"), snapshot, 0o600))
+	for _, person := range c.gone {
+		require.NoError(o.t, os.WriteFile(o.keyFile(person), []byte("key of "+person), 0o600))
+	}
+}
+
 // safe requires that the gate is shut while anything is left of anybody whose
 // erasure stands in the ledger, and that nobody else misses anything. It
 // reports whether the gate is shut.
@@ -292,14 +316,7 @@ func TestKilledWhileErasing(t *testing.T) {
 	landed, shut := 0, 0
 	for round := range rounds {
 		dir := t.TempDir()
-		require.NoError(t, os.Mkdir(filepath.Join(dir, "keys"), 0o700))
-		o := openOffice(t, dir)
-		c := o.found()
-		o.close()
-		snapshot, err := os.ReadFile(filepath.Join(dir, "crm.db"))
-		require.NoError(t, err)
-		o = openOffice(t, dir)
-		o.plan(&c)
+		o, c, snapshot := foundOffice(t, dir)
 		o.close()
 		plans := filepath.Join(dir, "plans")
 		require.NoError(t, os.WriteFile(plans, []byte(strings.Join(c.plans, "\n")), 0o600))
@@ -339,13 +356,10 @@ func TestKilledWhileErasing(t *testing.T) {
 
 		// The snapshot comes back, with the keys.
 		require.NoError(t, os.Remove(plans))
-		require.NoError(t, os.WriteFile(filepath.Join(dir, "crm.db"), snapshot, 0o600))
-		for _, person := range c.gone {
-			require.NoError(t, os.WriteFile(o.keyFile(person), []byte("key of "+person), 0o600))
-		}
+		o.restore(c, snapshot)
 		kill(1+moments.IntN(2), 16)
 		o = openOffice(t, dir)
-		_, err = o.desk.Replay(t.Context())
+		_, err := o.desk.Replay(t.Context())
 		require.NoError(t, err)
 		o.erased(c)
 		o.close()

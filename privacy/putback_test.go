@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/privacy"
+	"github.com/crmguard/crmguard/privacy/datamap"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
@@ -315,4 +316,33 @@ func (m met) Aliases(context.Context, string, string) ([]string, error) {
 	m.both <- struct{}{}
 	<-m.meet
 	return nil, nil
+}
+
+// A row of two erased persons, of which nobody knows when it was created, goes in a
+// replay with the one whose intent names it: the other's erasure did not meet it.
+func TestARowOfTwoGoesWithTheOneWhoseIntentNamesIt(t *testing.T) {
+	s := newSystem(t)
+	s.exec(`CREATE TABLE deals (id INTEGER PRIMARY KEY, buyer VARCHAR(64), seller VARCHAR(64), subject VARCHAR(99))`)
+	m := dataMap()
+	m.Tables = append(m.Tables, datamap.Table{
+		Name: "deals", Key: []string{"id"}, Erase: datamap.Delete, Edges: []datamap.Edge{{Columns: []string{"buyer"}}, {Columns: []string{"seller"}}},
+		Columns: []datamap.Column{{Name: "subject", Category: "deal.subject", Purpose: "dpv:Marketing", Basis: "dpv:Consent"}},
+	})
+	open := func() {
+		s.openWith(m)
+		s.cfg.Delay, s.cfg.Lease = privacy.None, privacy.None
+		s.reopen()
+	}
+	open()
+	ann, bob := s.contact("ann@a.example"), s.contact("bob@b.example")
+	s.exec(`INSERT INTO deals VALUES (1, ?, ?, 'x')`, ann, bob)
+	backup := s.snapshot()
+	s.done(s.approved(ann).ID)
+	s.done(s.approved(bob).ID)
+	s.restore(backup)
+	open()
+	_, err := s.desk.Replay(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, s.count(`SELECT COUNT(*) FROM deals`))
+	require.NoError(t, s.desk.Ready(t.Context()))
 }

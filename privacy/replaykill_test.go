@@ -49,24 +49,14 @@ func TestAReplayKilledAtEveryStep(t *testing.T) {
 		return
 	}
 	restored := t.TempDir()
-	require.NoError(t, os.Mkdir(filepath.Join(restored, "keys"), 0o700))
-	o := openOffice(t, restored)
-	c := o.found()
-	o.close()
-	snapshot, err := os.ReadFile(filepath.Join(restored, "crm.db"))
-	require.NoError(t, err)
-	o = openOffice(t, restored)
-	o.plan(&c)
+	o, c, snapshot := foundOffice(t, restored)
 	for _, plan := range c.plans {
 		outcome, err := o.desk.Execute(t.Context(), plan)
 		require.NoError(t, err)
 		require.Equal(t, privacy.Done, outcome.State)
 	}
 	o.close()
-	require.NoError(t, os.WriteFile(filepath.Join(restored, "crm.db"), snapshot, 0o600))
-	for _, person := range c.gone {
-		require.NoError(t, os.WriteFile(o.keyFile(person), []byte("key of "+person), 0o600))
-	}
+	o.restore(c, snapshot)
 
 	shut, open, killed := 0, 0, true
 	for n := 1; killed; n++ {

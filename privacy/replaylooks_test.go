@@ -35,13 +35,22 @@ func TestAReplayForgetsTheNotesOfPlansThatAreGone(t *testing.T) {
 type noteless struct {
 	erasurelog.Medium
 	at, calls int
+	named     bool   // each for itself, and not the place
 	then      func() // runs once, behind a look
 }
 
 func (f *noteless) Notes(ctx context.Context) iter.Seq2[erasurelog.SealedNote, error] {
 	if f.calls++; f.calls == f.at {
 		return func(yield func(erasurelog.SealedNote, error) bool) {
-			yield(erasurelog.SealedNote{}, errors.New("disk"))
+			if !f.named {
+				yield(erasurelog.SealedNote{}, errors.New("disk"))
+				return
+			}
+			for note := range f.Medium.Notes(ctx) {
+				if !yield(erasurelog.SealedNote{Name: note.Name}, errors.New("disk")) {
+					return
+				}
+			}
 		}
 	}
 	return func(yield func(erasurelog.SealedNote, error) bool) {
@@ -60,13 +69,19 @@ func (f *noteless) Notes(ctx context.Context) iter.Seq2[erasurelog.SealedNote, e
 // A replay that cannot read by what a store finds whom it has not erased yet does
 // not get through, whichever look at the notes fails.
 func TestAReplayThatCannotReadTheNotes(t *testing.T) {
+	for _, named := range []bool{false, true} {
+		eachLook(t, named)
+	}
+}
+
+func eachLook(t *testing.T, named bool) {
 	for n := 1; ; n++ {
 		l, x := known(t)
 		plan := l.plan("lead-one")
 		x.down = true
 		l.isPartial(plan)
 		x.down = false
-		medium := &noteless{Medium: erasurelog.Folder(l.ledgerDir()), at: n}
+		medium := &noteless{Medium: erasurelog.Folder(l.ledgerDir()), at: n, named: named}
 		var err error
 		l.cfg.Ledger, err = erasurelog.Open(erasurelog.Config{Medium: medium, Digests: digestsOf(l.roots...), Now: func() time.Time { return l.now }})
 		require.NoError(t, err)
@@ -79,7 +94,7 @@ func TestAReplayThatCannotReadTheNotes(t *testing.T) {
 			continue
 		}
 		require.NoError(t, l.desk.Ready(t.Context()))
-		require.Empty(t, x.holds, "the gate is open, and a store was not asked: look %d", n)
+		require.Empty(t, x.holds, "the gate is open, and a store was not asked: look %d, named %v", n, named)
 		if !failed {
 			require.Greater(t, n, 2)
 			return

@@ -42,6 +42,7 @@ func TestAStoreIsAskedAgainByWhateverItGoes(t *testing.T) {
 		require.Equal(t, map[string]bool{"2@lead.example": true}, x.holds, by)
 		require.NoError(t, l.desk.Ready(t.Context()), by)
 		require.Zero(t, l.notes("replay-"))
+		require.Equal(t, 1, l.count(`SELECT COUNT(*) FROM events WHERE action = 'privacy.replay'`), "the trail knows of the one that got through")
 	}
 }
 

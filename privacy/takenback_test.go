@@ -42,6 +42,20 @@ func (f *flushedPlace) Append(ctx context.Context, at erasurelog.Position, last,
 	return err
 }
 
+// holdOf is an entry about nobody who is here.
+func holdOf(t *testing.T, s *system) *erasurelog.Entry {
+	e := &erasurelog.Entry{Op: erasurelog.Hold, Plan: newID(), Because: "litigation"}
+	for _, d := range []struct {
+		to       *string
+		kind, id string
+	}{{&e.Tenant, erasurelog.KindTenant, "main"}, {&e.Person, erasurelog.KindPerson, "p1"}, {&e.By, erasurelog.KindPrincipal, "user/1"}} {
+		var err error
+		_, *d.to, err = s.ledger.Digest(t.Context(), d.kind, "main", []byte(d.id))
+		require.NoError(t, err)
+	}
+	return e
+}
+
 // What another process has written and takes back, because its disk fails, is no
 // head that the mark, or whoever keeps one, remembers.
 func TestNoHeadOfWhatIsTakenBack(t *testing.T) {
@@ -50,14 +64,7 @@ func TestNoHeadOfWhatIsTakenBack(t *testing.T) {
 		s.done(s.approved(s.contact("ann@a.example")).ID)
 		before, err := os.ReadFile(s.ledgerPath())
 		require.NoError(t, err)
-		written := &erasurelog.Entry{Op: erasurelog.Hold, Plan: newID(), Because: "litigation"}
-		for _, d := range []struct {
-			to       *string
-			kind, id string
-		}{{&written.Tenant, erasurelog.KindTenant, "main"}, {&written.Person, erasurelog.KindPerson, "p1"}, {&written.By, erasurelog.KindPrincipal, "user/1"}} {
-			_, *d.to, err = s.ledger.Digest(t.Context(), d.kind, "main", []byte(d.id))
-			require.NoError(t, err)
-		}
+		written := holdOf(t, s)
 		place := &flushedPlace{Medium: erasurelog.Folder(s.ledgerDir())}
 		s.cfg.Ledger, err = erasurelog.Open(erasurelog.Config{Medium: place, Digests: digestsOf(s.roots...), Now: func() time.Time { return s.now }})
 		require.NoError(t, err)

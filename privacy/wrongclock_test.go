@@ -40,3 +40,23 @@ func TestAPlanByAClockThatWasBehind(t *testing.T) {
 	s.done(p.ID)
 	require.Zero(t, s.count(`SELECT COUNT(*) FROM contacts WHERE person = ?`, ann))
 }
+
+// Nor does a row that is older than what the ledger says last of its plan.
+func TestAnOlderRowDoesNotEndTheLease(t *testing.T) {
+	s := quick(t)
+	s.cfg.Lease = time.Hour
+	s.reopen()
+	ann := s.contact("ann@a.example")
+	p := s.approved(ann)
+	s.waits(p.ID)
+	older := s.planRow(p.ID)
+	s.now = s.now.Add(30 * time.Minute)
+	s.keys.keys[ann], s.keys.broken = seqKey(7), true // a process had it cached
+	s.isPartial(p.ID)
+	s.keys.broken = false
+	s.putPlan(p.ID, older)
+	s.now = s.now.Add(31 * time.Minute)
+	s.waits(p.ID)
+	s.now = s.now.Add(time.Hour)
+	s.done(p.ID)
+}

@@ -54,12 +54,17 @@ func (l lazyDatabase) EraseIn(ctx context.Context, _ []datastore.Scope, last fun
 }
 
 // openForExport opens one sealed value for the person who asked for their data.
+// That of which an erasure has destroyed the key is left out of the export, which
+// says so.
 func (c *crm) openForExport(ctx context.Context, tenant, owner, table, column, row string, sealed []byte) (any, error) {
 	declared := map[string]*encryption.SealedTable{"contacts": c.contacts, "deals": c.deals, "activities": c.activities}[table]
 	if declared == nil {
 		return nil, fmt.Errorf("table %s holds nothing sealed", table)
 	}
 	reader, err := declared.Reader(ctx, tenant, owner)
+	if errors.Is(err, encryption.ErrErased) {
+		return nil, fmt.Errorf("%w: %w", datastore.ErrShredded, err)
+	}
 	if err != nil {
 		return nil, err
 	}

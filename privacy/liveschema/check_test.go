@@ -268,7 +268,7 @@ func tableCases() []found {
 
 func TestWhatIsFound(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		for _, c := range slices.Concat(differences(), edgeCases(), foreignCases(), valueCases(), tableCases()) {
+		for _, c := range slices.Concat(differences(), edgeCases(), foreignCases(), valueCases(), tableCases(), cornerCases()) {
 			if !slices.Contains(c.on, d.Name) {
 				continue
 			}
@@ -281,8 +281,9 @@ func TestWhatIsFound(t *testing.T) {
 				findings, err := liveschema.Check(t.Context(), db, m)
 				require.NoError(t, err)
 				require.ElementsMatch(t, c.want, said(findings))
-				for _, f := range findings {
+				for i, f := range findings {
 					require.NotEmpty(t, f.Remedy, f)
+					require.False(t, i > 0 && findings[i-1].Level < f.Level, "alarms come first: %v", findings)
 				}
 			})
 		}
