@@ -110,17 +110,21 @@ func (p *Plan) grown(rows []datastore.Row) bool {
 		class        datastore.Class
 	}
 	type place struct{ store, table, key string }
-	fates, classes := map[fate]bool{}, map[place]datastore.Class{}
+	type fateOfRow struct {
+		place
+		class datastore.Class
+	}
+	fates, known, planned := map[fate]bool{}, map[place]bool{}, map[fateOfRow]bool{} // a record of two merged persons is redacted, then deleted
 	for _, r := range p.rows {
-		fates[fate{r.Store, r.Table, r.Class}] = true
-		classes[place{r.Store, r.Table, r.Key}] = r.Class
+		at := place{r.Store, r.Table, r.Key}
+		fates[fate{r.Store, r.Table, r.Class}], known[at], planned[fateOfRow{at, r.Class}] = true, true, true
 	}
 	return slices.ContainsFunc(rows, func(r datastore.Row) bool {
 		if r.Key == "" {
 			return false
 		}
-		planned, known := classes[place{r.Store, r.Table, r.Key}]
-		return known && planned != r.Class || !fates[fate{r.Store, r.Table, r.Class}]
+		at := place{r.Store, r.Table, r.Key}
+		return known[at] && !planned[fateOfRow{at, r.Class}] || !fates[fate{r.Store, r.Table, r.Class}]
 	})
 }
 
