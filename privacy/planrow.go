@@ -8,7 +8,6 @@ import (
 	"errors"
 	"strconv"
 
-	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datastore"
@@ -237,24 +236,3 @@ func (d *Desk) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
 
 // same reports whether a row is the one that was read before.
 func (row planRow) same(other planRow) bool { return bytes.Equal(row.mac, other.mac) }
-
-// facts is what stands in a plan row between the erasure of the database and
-// the certificate: keys and digests, no values.
-type facts struct {
-	Event string     `json:"event"`
-	Left  int64      `json:"left,omitempty"` // number of the newest Partial behind which every store has answered
-	Noted bool       `json:"noted"`
-	Rows  []planLine `json:"rows"` // what was found in any store, and what became of it
-}
-
-func (f facts) bytes() ([]byte, error) {
-	data, err := canon.Marshal(f)
-	return data, mute("encoding what was erased", err)
-}
-
-func (row planRow) facts() (f facts, err error) {
-	if len(row.outcome) > 0 && canon.Unmarshal(row.outcome, &f) != nil {
-		err = ErrPlanForged
-	}
-	return f, err
-}
