@@ -125,21 +125,17 @@ func (p *Plan) grown(rows []datastore.Row) bool {
 		class        datastore.Class
 	}
 	type place struct{ store, table, key string }
-	type fateOfRow struct {
-		place
-		class datastore.Class
-	}
-	fates, known, planned := map[fate]bool{}, map[place]bool{}, map[fateOfRow]bool{} // a record of two merged persons is redacted, then deleted
+	fates, classes := map[fate]bool{}, map[place]datastore.Class{}
 	for _, r := range p.rows {
-		at := place{r.Store, r.Table, r.Key}
-		fates[fate{r.Store, r.Table, r.Class}], known[at], planned[fateOfRow{at, r.Class}] = true, true, true
+		fates[fate{r.Store, r.Table, r.Class}] = true
+		classes[place{r.Store, r.Table, r.Key}] = r.Class
 	}
 	return slices.ContainsFunc(rows, func(r datastore.Row) bool {
 		if r.Key == "" {
 			return false
 		}
-		at := place{r.Store, r.Table, r.Key}
-		return known[at] && !planned[fateOfRow{at, r.Class}] || !fates[fate{r.Store, r.Table, r.Class}]
+		planned, known := classes[place{r.Store, r.Table, r.Key}]
+		return known && planned != r.Class || !fates[fate{r.Store, r.Table, r.Class}]
 	})
 }
 
