@@ -31,13 +31,13 @@ func (x *execution) certify(ctx context.Context, o Outcome) (Outcome, error) {
 	}
 	cert, err := certificate.Sign(ctx, x.d.sign(), certificate.Statement{
 		Intent: x.row.intent, Person: person, Records: records(o.Counts), NotCovered: o.NotCovered,
-		UnreadableLiveAt: o.Until, FinalAt: o.Until.Add(x.d.cfg.window()), AuditEvent: x.facts.Event,
+		UnreadableLiveAt: o.Until, FinalAt: o.Until.Add(x.d.cfg.window()), AuditEvent: x.facts.event,
 	})
 	if err != nil {
 		return Outcome{}, mute("signing the certificate", err)
 	}
 	stay := remains{
-		ApprovedBy: x.plan.ApprovedBy, By: x.plan.By, Counts: o.Counts, Digest: canon.FormatBytes(cert.Digest), Event: x.facts.Event, Noted: x.facts.Noted,
+		ApprovedBy: x.plan.ApprovedBy, By: x.plan.By, Counts: o.Counts, Digest: canon.FormatBytes(cert.Digest), Event: x.facts.event, Noted: x.facts.noted,
 		NotCovered: o.NotCovered, Reason: x.plan.Reason, SaltRoot: root,
 	}
 	others, err := x.d.plansOf(ctx, x.plan)

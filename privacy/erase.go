@@ -58,11 +58,7 @@ func (x *execution) eraseDatabase(ctx context.Context) error {
 	}
 	x.row, x.facts, x.ledger = after.row, after.facts, after.ledger
 	if begun { // what came behind its parents finds them no more
-		rows, err := rowsOfLines(x.facts.Rows)
-		if err == nil {
-			err = x.d.eraseIn(ctx, unflushed{x.d.database}, scope, x.plan.persons(), rowsOf(rows, x.d.database))
-		}
-		if err != nil {
+		if err := x.d.eraseIn(ctx, unflushed{x.d.database}, scope, x.plan.persons(), rowsOf(x.facts.rows, x.d.database)); err != nil {
 			x.failed[name] = err
 		}
 	}
@@ -130,11 +126,11 @@ func (x *execution) before(ctx context.Context) (err error) {
 	if err != nil {
 		return mute("drawing an id", err)
 	}
-	x.facts = facts{Noted: len(x.d.cfg.Stores) > 0}
+	x.facts = facts{noted: len(x.d.cfg.Stores) > 0}
 	if x.d.cfg.Record != nil {
-		x.facts.Event = event.String()
+		x.facts.event = event.String()
 	}
-	if !x.facts.Noted {
+	if !x.facts.noted {
 		return nil
 	}
 	return x.d.note(ctx, x.plan, x.identities, x.others)
@@ -198,7 +194,9 @@ func (x *execution) write(ctx context.Context, tx datastore.Tx, ledger erasurelo
 		return after, err
 	}
 	first := row.intent == 0
-	after.facts = x.facts.merged(rows)
+	if after.facts, err = x.facts.merged(rows); err != nil {
+		return after, err
+	}
 	if row.intent, err = intentOf(after.ledger, row.id); err != nil {
 		return after, err
 	}
@@ -208,7 +206,7 @@ func (x *execution) write(ctx context.Context, tx datastore.Tx, ledger erasurelo
 			row.state = stateWaiting // there is nobody else to ask
 		}
 	}
-	if row.outcome, err = after.facts.bytes(); err != nil {
+	if row.outcome, err = after.facts.bytes(x.plan); err != nil {
 		return after, err
 	}
 	after.row = row
@@ -279,39 +277,14 @@ func (d *Desk) capped(s *erasurelog.State) error {
 	return nil
 }
 
-// merged adds rows to the facts: what has come since, and what happened to a
-// row in the end.
-func (f facts) merged(rows []datastore.Row) facts {
-	type place struct{ store, table, key string }
-	at := map[place]int{}
-	f.Rows = slices.Clone(f.Rows)
-	for i, line := range f.Rows {
-		at[place{line.Store, line.Table, line.Key}] = i
-	}
-	for _, line := range linesOf(rows) {
-		here := place{line.Store, line.Table, line.Key}
-		if i, known := at[here]; known {
-			f.Rows[i] = line
-			continue
-		}
-		at[here] = len(f.Rows)
-		f.Rows = append(f.Rows, line)
-	}
-	return f
-}
-
 // unflushed hides that a store can be flushed.
 type unflushed struct{ datastore.Store }
 
 // eraseOthers asks the other stores, in their order. One that fails does not
 // keep the others from erasing.
 func (x *execution) eraseOthers(ctx context.Context) error {
-	rows, err := rowsOfLines(x.facts.Rows)
-	if err != nil {
-		return err
-	}
 	for _, store := range x.d.cfg.Stores {
-		if err := x.d.eraseIn(ctx, store, x.scope(), x.plan.persons(), x.seen(rowsOf(rows, store), store)); err != nil {
+		if err := x.d.eraseIn(ctx, store, x.scope(), x.plan.persons(), x.seen(rowsOf(x.facts.rows, store), store)); err != nil {
 			x.failed[store.Name()] = err
 		}
 		if ctx.Err() != nil {

@@ -137,7 +137,7 @@ func (d *Desk) aboutAll(p *Plan) []string {
 }
 
 func (x *execution) carryOut(ctx context.Context) (o Outcome, err error) {
-	if x.facts, err = x.row.facts(); err != nil {
+	if x.facts, err = x.row.facts(x.plan); err != nil {
 		return Outcome{}, err
 	}
 	x.looked = x.d.now()

@@ -105,19 +105,26 @@ func TestAnErasureSeesWhatAnotherOneHasDoneSince(t *testing.T) {
 				other := s.desk
 				db, err := sqldb.Open(t.Context(), d.Open(t))
 				require.NoError(t, err)
-				then := false
+				then, replayed := false, 0
 				s.cfg.Database = &frozen{s.cfg.Database.(fused).Store, db, ann, func() {
 					s.keys.broken, then = broken, true
 					o, err := other.Execute(t.Context(), forBob.ID)
 					require.NoError(t, err)
 					require.Equal(t, state, o.State)
 					s.keys.broken = false
+					if !broken {
+						s.now = s.now.Add(time.Hour)
+						_, err := other.Replay(t.Context())
+						require.NoError(t, err)
+					}
+					replayed = s.count(`SELECT replayed FROM crmguard_privacy_mark`)
 				}}
 				s.reopen()
 				o, err := s.desk.Execute(t.Context(), forAnn.ID)
 				require.NoError(t, err)
 				require.Equal(t, privacy.Done, o.State)
 				require.True(t, then)
+				require.Equal(t, replayed, s.count(`SELECT replayed FROM crmguard_privacy_mark`), "what the mark had got stays")
 				o, err = other.Execute(t.Context(), forBob.ID)
 				require.NoError(t, err)
 				require.Equal(t, privacy.Done, o.State)
@@ -165,4 +172,22 @@ func TestAnotherProcessEndsThePlanMeanwhile(t *testing.T) {
 		require.NotEmpty(t, o.Certificate)
 		require.Equal(t, first.Certificate, o.Certificate, "at call %d", n)
 	}
+}
+
+// A record of two persons who are one is redacted for the first and deleted with the
+// last: so it was rehearsed, and is approved.
+func TestARecordOfTwoMergedPersonsGoesAsPlanned(t *testing.T) {
+	s := quick(t)
+	ann, also := s.contact("ann@a.example"), s.contact("ann@b.example")
+	s.cfg.Aliases = func(_ context.Context, _, person string) ([]string, error) {
+		if person == ann {
+			return []string{also}, nil
+		}
+		return nil, nil
+	}
+	s.reopen()
+	s.activity("both", ann, also)
+	s.done(s.approved(ann).ID)
+	require.Zero(t, s.count(`SELECT COUNT(*) FROM activities`))
+	require.Zero(t, s.count(`SELECT COUNT(*) FROM activity_persons`))
 }

@@ -24,17 +24,23 @@ type planBody struct {
 	V         int        `json:"v"`
 }
 
-// planLine is a datastore.Row.
+// planLine are rows of one table, one behind the other, to which the same happens:
+// a person has hundreds of one kind, and every change of a plan writes them.
 type planLine struct {
-	Because string `json:"because,omitempty"`
-	Class   string `json:"class"`
-	Count   int    `json:"count,omitzero"`
-	Created string `json:"created,omitempty"`
-	Joint   bool   `json:"joint"`
-	Key     string `json:"key"`
-	Store   string `json:"store"`
-	Table   string `json:"table"`
-	Until   string `json:"until,omitempty"`
+	Because string   `json:"because,omitempty"`
+	Class   string   `json:"class"`
+	Count   int      `json:"count,omitzero"`
+	Created []string `json:"created"` // of each; empty where nobody knows
+	Joint   bool     `json:"joint"`
+	Keys    []string `json:"keys"`
+	Store   string   `json:"store"`
+	Table   string   `json:"table"`
+	Until   string   `json:"until,omitempty"`
+}
+
+// goesOn reports whether another line's rows belong into this one.
+func (l planLine) goesOn(o planLine) bool {
+	return l.Because == o.Because && l.Class == o.Class && l.Count == o.Count && l.Joint == o.Joint && l.Store == o.Store && l.Table == o.Table && l.Until == o.Until
 }
 
 type approval struct {
@@ -52,10 +58,14 @@ func (p *Plan) body() planBody {
 func linesOf(rows []datastore.Row) []planLine {
 	var list []planLine
 	for _, r := range rows {
-		list = append(list, planLine{
-			Because: r.Because, Class: string(r.Class), Created: stamp(r.Created), Joint: r.Others,
-			Key: r.Key, Store: r.Store, Table: r.Table, Until: stamp(r.Until), Count: r.Count,
-		})
+		one := planLine{
+			Because: r.Because, Class: string(r.Class), Joint: r.Others, Store: r.Store, Table: r.Table, Until: stamp(r.Until), Count: r.Count,
+		}
+		if len(list) == 0 || !list[len(list)-1].goesOn(one) {
+			list = append(list, one)
+		}
+		l := &list[len(list)-1]
+		l.Keys, l.Created = append(l.Keys, r.Key), append(l.Created, stamp(r.Created))
 	}
 	return list
 }
@@ -63,15 +73,20 @@ func linesOf(rows []datastore.Row) []planLine {
 func rowsOfLines(lines []planLine) ([]datastore.Row, error) {
 	var rows []datastore.Row
 	for _, l := range lines {
-		created, err1 := unstamp(l.Created)
-		until, err2 := unstamp(l.Until)
-		if err := errors.Join(err1, err2); err != nil {
+		until, err := unstamp(l.Until)
+		if err != nil || len(l.Created) != len(l.Keys) {
 			return nil, ErrPlanForged
 		}
-		rows = append(rows, datastore.Row{
-			Store: l.Store, Table: l.Table, Key: l.Key, Created: created,
-			Class: datastore.Class(l.Class), Until: until, Because: l.Because, Others: l.Joint, Count: l.Count,
-		})
+		for i, key := range l.Keys {
+			created, err := unstamp(l.Created[i])
+			if err != nil {
+				return nil, ErrPlanForged
+			}
+			rows = append(rows, datastore.Row{
+				Store: l.Store, Table: l.Table, Key: key, Created: created,
+				Class: datastore.Class(l.Class), Until: until, Because: l.Because, Others: l.Joint, Count: l.Count,
+			})
+		}
 	}
 	return rows, nil
 }

@@ -6,9 +6,10 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 
-	"github.com/crmguard/crmguard/internal/canon"
 	"github.com/crmguard/crmguard/internal/frame"
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/privacy/datastore"
@@ -44,6 +45,9 @@ type planRow struct {
 	certificate       []byte
 	mac               []byte
 }
+
+// plansAtOnce is for how many persons one statement looks for plans.
+const plansAtOnce = 500
 
 const planColumns = `id, tenant, person, state, intent, body, approval, erased, outcome, certificate, mac`
 
@@ -175,21 +179,26 @@ func (d *Desk) plansWhere(ctx context.Context, condition string, args ...any) (p
 
 // plansOf lists the ids of the other open plans of the persons.
 func (d *Desk) plansOf(ctx context.Context, p *Plan) (ids []string, err error) {
+	var all []any
 	for _, person := range p.persons() {
 		keys, err := d.cfg.Ledger.Keys(ctx, erasurelog.KindPerson, p.Tenant, []byte(person))
 		if err != nil {
 			return nil, err
 		}
 		for _, key := range keys {
-			rows, err := d.plansWhere(ctx, `person = ? AND state IN (?, ?, ?, ?, ?)`, key, statePlanned, stateApproved, stateErased, stateWaiting, stateLeft)
-			if err != nil {
-				return nil, err
-			}
-			for _, row := range rows {
-				if row.id != p.ID {
-					ids = append(ids, row.id)
-				}
-			}
+			all = append(all, key)
+		}
+	}
+	states := []any{statePlanned, stateApproved, stateErased, stateWaiting, stateLeft, p.ID}
+	for some := range slices.Chunk(all, plansAtOnce) {
+		err := sqldb.Each(ctx, d.db, func(rows *sql.Rows) error {
+			var id string
+			err := rows.Scan(&id)
+			ids = append(ids, id)
+			return err
+		}, d.db.Bind(`SELECT id FROM crmguard_privacy_plan WHERE person IN (`+strings.TrimSuffix(strings.Repeat("?, ", len(some)), ", ")+`) AND state IN (?, ?, ?, ?, ?) AND id <> ? ORDER BY id`), slices.Concat(some, states)...)
+		if err != nil {
+			return nil, mute("reading the plans", err)
 		}
 	}
 	return ids, nil
@@ -237,24 +246,3 @@ func (d *Desk) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
 
 // same reports whether a row is the one that was read before.
 func (row planRow) same(other planRow) bool { return bytes.Equal(row.mac, other.mac) }
-
-// facts is what stands in a plan row between the erasure of the database and
-// the certificate: keys and digests, no values.
-type facts struct {
-	Event string     `json:"event"`
-	Left  int64      `json:"left,omitempty"` // number of the newest Partial behind which every store has answered
-	Noted bool       `json:"noted"`
-	Rows  []planLine `json:"rows"` // what was found in any store, and what became of it
-}
-
-func (f facts) bytes() ([]byte, error) {
-	data, err := canon.Marshal(f)
-	return data, mute("encoding what was erased", err)
-}
-
-func (row planRow) facts() (f facts, err error) {
-	if len(row.outcome) > 0 && canon.Unmarshal(row.outcome, &f) != nil {
-		err = ErrPlanForged
-	}
-	return f, err
-}

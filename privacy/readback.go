@@ -15,10 +15,6 @@ import (
 // readBack asks every store once what it still holds, by the keys found before
 // and by a fresh search, and whether it has what stays.
 func (x *execution) readBack(ctx context.Context) error {
-	rows, err := rowsOfLines(x.facts.Rows)
-	if err != nil {
-		return err
-	}
 	for _, store := range x.d.stores() {
 		scope := x.scope()
 		if store.Name() == x.d.database.Name() {
@@ -26,8 +22,8 @@ func (x *execution) readBack(ctx context.Context) error {
 		}
 		o := StoreOutcome{Store: store.Name()}
 		var remaining, missing error
-		o.Remaining, remaining = x.d.remaining(ctx, store, scope, x.plan.persons(), x.seen(rowsOf(rows, store), store))
-		o.Missing, missing = x.d.missing(ctx, store, scope, rowsOf(rows, store))
+		o.Remaining, remaining = x.d.remaining(ctx, store, scope, x.plan.persons(), x.seen(rowsOf(x.facts.rows, store), store))
+		o.Missing, missing = x.d.missing(ctx, store, scope, rowsOf(x.facts.rows, store))
 		o.Err = cmp.Or(x.failed[o.Store], remaining, missing)
 		x.stores = append(x.stores, o)
 		if ctx.Err() != nil {
@@ -95,9 +91,9 @@ func keptOf(rows []datastore.Row) (kept []datastore.Row) {
 }
 
 // outcome is what is known so far.
-func (x *execution) outcome(state State) (Outcome, error) {
-	rows, err := rowsOfLines(x.facts.Rows)
-	return Outcome{State: state, Plan: x.plan.ID, Stores: x.stores, Counts: Sum(rows), NotCovered: x.d.notCovered(rows)}, err
+func (x *execution) outcome(state State) Outcome {
+	rows := x.facts.rows
+	return Outcome{State: state, Plan: x.plan.ID, Stores: x.stores, Counts: Sum(rows), NotCovered: x.d.notCovered(rows)}
 }
 
 // conclude decides between Partial, Waiting and Done.
@@ -111,12 +107,10 @@ func (x *execution) conclude(ctx context.Context) (Outcome, error) {
 			later = true
 		}
 	}
-	o, err := x.outcome(Waiting)
-	if err != nil {
-		return Outcome{}, err
-	}
+	o := x.outcome(Waiting)
 	if later {
 		o.Until = x.d.now()
+		var err error
 		if x.row.state != stateWaiting {
 			err = x.answered(ctx, x.row.erased)
 		}
@@ -163,10 +157,10 @@ func (x *execution) answered(ctx context.Context, since sql.NullInt64) error {
 		}
 		for _, e := range s.Plan(row.id) {
 			if e.Op == erasurelog.Partial {
-				facts.Left = e.N
+				facts.left = e.N
 			}
 		}
-		if row.outcome, err = facts.bytes(); err != nil {
+		if row.outcome, err = facts.bytes(x.plan); err != nil {
 			return err
 		}
 		if err := x.d.storePlan(ctx, tx, row); err != nil {
@@ -225,17 +219,13 @@ func (x *execution) change(ctx context.Context, marks bool, f func(tx *sql.Tx, r
 // until nothing is left: a copy of the database, and whoever starts, is then
 // behind the ledger.
 func (x *execution) partial(ctx context.Context) (Outcome, error) {
-	o, err := x.outcome(Partial)
-	if err != nil {
-		return Outcome{}, err
-	}
-	said := false
-	err = x.change(ctx, true, func(tx *sql.Tx, row *planRow, b beside) error {
+	o, said := x.outcome(Partial), false
+	err := x.change(ctx, true, func(tx *sql.Tx, row *planRow, b beside) (err error) {
 		row.state, row.erased = stateLeft, sql.NullInt64{} // the lease begins anew when nothing is left
 		x.ledger, err = b.ledger.Append(ctx, b.mark.kept(), func(s *erasurelog.State) (*erasurelog.Entry, error) {
 			entries := s.Plan(x.plan.ID)
 			last := entries[len(entries)-1]
-			said = last.Op == erasurelog.Partial && b.mark.head.N < last.N && x.facts.Left < last.N
+			said = last.Op == erasurelog.Partial && b.mark.head.N < last.N && x.facts.left < last.N
 			e, ok := follow(s, erasurelog.Partial, x.plan.ID)
 			if said || !ok {
 				return nil, nil

@@ -97,7 +97,7 @@ func (d *Desk) progress(ctx context.Context, tx datastore.Tx, s *erasurelog.Stat
 	case stateErased, stateLeft:
 		return e.Op != erasurelog.Done, false, nil
 	case stateWaiting:
-		f, err := row.facts()
+		f, err := row.factsBody()
 		return e.Op != erasurelog.Done, e.Op == erasurelog.Intent || e.Op == erasurelog.Partial && e.N <= f.Left, err
 	case stateCertified, stateDone:
 		return true, true, nil

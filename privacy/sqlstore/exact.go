@@ -191,7 +191,7 @@ func (s *Store) among(c *condition, f field, ids []string) {
 	if f.kind != other {
 		c.add(f.name+" IN ("+marks(f.mark(), len(values))+")", values...)
 	}
-	if f.kind == textual || f.kind == other {
+	if f.kind == textual && !s.roughly || f.kind == other {
 		c.add(f.bytes()+" IN ("+marks(f.byteMark(), len(texts))+")", texts...)
 	}
 }
@@ -200,17 +200,26 @@ func (s *Store) among(c *condition, f field, ids []string) {
 // ids, byte for byte, whatever affinity and collation say. A list is looked up
 // in the index; a chain of ORs would be tried on every row.
 func (s *Store) amongSQLite(c *condition, f field, ids []string) {
-	var likely, blobs, texts, spelled []any
+	var likely, numbers, blobs, texts, spelled []any
 	for _, id := range ids {
 		if stored := bytesOf(id); string(stored) != id {
 			spelled = append(spelled, stored)
 		}
+		if strings.Trim(id, "0123456789.+-eE") == "" { // a number may be spelled so
+			numbers = append(numbers, id)
+		}
 		likely = append(likely, id, []byte(id))
 		blobs, texts = append(blobs, []byte(id)), append(texts, id)
 	}
-	one := fmt.Sprintf("%[1]s IN (%[2]s, %[3]s) AND CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s IN (%[4]s) ELSE CAST(%[1]s AS TEXT) COLLATE BINARY IN (%[4]s) END",
-		f.name, marks("?", len(likely)), marks("CAST(? AS INTEGER)", len(ids)), marks("?", len(ids)))
-	args := slices.Concat(likely, texts, blobs, texts)
+	list := marks("?", len(likely))
+	if len(numbers) > 0 {
+		list += ", " + marks("CAST(? AS INTEGER)", len(numbers))
+	}
+	one, args := f.name+" IN ("+list+")", slices.Concat(likely, numbers)
+	if !s.roughly {
+		one += fmt.Sprintf(" AND CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s IN (%[2]s) ELSE CAST(%[1]s AS TEXT) COLLATE BINARY IN (%[2]s) END", f.name, marks("?", len(ids)))
+		args = slices.Concat(args, blobs, texts)
+	}
 	if len(spelled) > 0 {
 		one = f.name + " IN (" + marks("?", len(spelled)) + ") OR " + one
 		args = append(spelled, args...)
@@ -256,8 +265,9 @@ func (s *Store) points(c *condition, f, target field, values []keyPart) {
 	case !s.sqlite():
 		c.add(f.name+list, args...)
 	case target.rule == "": // the first half is for the index, whose rule is the column's own
-		c.add(f.name+list, args...)
-		c.add(f.name+" COLLATE BINARY"+list, args...)
+		if c.add(f.name+list, args...); !s.roughly {
+			c.add(f.name+" COLLATE BINARY"+list, args...)
+		}
 	default:
 		c.add(f.name+" COLLATE "+target.rule+list, args...)
 	}

@@ -11,7 +11,9 @@ import (
 
 // Behind an erasure a search finds nothing, as a rule: then one statement says so
 // instead of one a table. It asks what the search would ask first; as long as no
-// table has a row for that, nothing leads any further.
+// table has a row for that, nothing leads any further. It asks roughly: also for
+// what the database takes for equal and bytes do not, since the search follows
+// wherever there is anything.
 
 // mostValues is how many values such a statement compares with at most. Of more
 // rows a search costs little beside what they have cost.
@@ -24,7 +26,7 @@ func (s *Store) nothing(ctx context.Context, q sqldb.Querier, seekers []seeker, 
 	if slices.ContainsFunc(seekers, func(k seeker) bool { return k.Tenant != tenant }) {
 		return false, nil
 	}
-	f := s.finding(q, tenant, seekers, s.preparing())
+	f := s.rough().finding(q, tenant, seekers, s.preparing())
 	for _, l := range gone {
 		if err := f.gives(l, l.scope, true); err != nil {
 			return false, err
@@ -45,6 +47,13 @@ func (s *Store) nothing(ctx context.Context, q sqldb.Querier, seekers []seeker, 
 	var found int
 	err = sqldb.One(ctx, q, []any{&found}, s.db.Bind("SELECT CASE WHEN "+strings.Join(parts, " OR ")+" THEN 1 ELSE 0 END"), args...)
 	return found == 0, dbError("find", "(all)", err)
+}
+
+// rough is the store, whose questions may find more than is meant.
+func (s *Store) rough() *Store {
+	rough := *s
+	rough.roughly = true
+	return &rough
 }
 
 // existing asks whether there is a row.
@@ -91,7 +100,7 @@ func (s *Store) nothingLeft(ctx context.Context, k seeker, deleted []datastore.R
 	}
 	var standing []existing
 	for _, e := range s.entities {
-		questions, err := s.keyed(e, k.Scope, deleted)
+		questions, err := s.rough().keyed(e, k.Scope, deleted)
 		if err != nil {
 			return false, err
 		}

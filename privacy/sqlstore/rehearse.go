@@ -80,17 +80,13 @@ func (s *Store) deferred(ctx context.Context, tx *sql.Tx) (map[string]int, error
 	if !s.sqlite() {
 		return nil, nil
 	}
-	var enforced int
-	if err := sqldb.One(ctx, tx, []any{&enforced}, `PRAGMA foreign_keys`); err != nil || enforced == 0 {
-		return nil, dbError("rehearse", "(schema)", err)
-	}
 	violations := map[string]int{}
 	err := sqldb.Each(ctx, tx, func(rows *sql.Rows) error {
 		var child string
 		err := rows.Scan(&child)
 		violations[child] = 0
 		return err
-	}, `SELECT name FROM sqlite_master WHERE type = 'table' AND upper(sql) LIKE '%DEFERRED%'`)
+	}, `SELECT name FROM sqlite_master WHERE type = 'table' AND (SELECT foreign_keys FROM pragma_foreign_keys) AND upper(sql) LIKE '%DEFERRED%'`)
 	if err != nil {
 		return nil, dbError("rehearse", "(schema)", err)
 	}

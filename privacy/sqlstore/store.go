@@ -100,6 +100,7 @@ type Store struct {
 	asks      bool                // the application is asked before an erasure
 	knows     bool                // identities lead to rows
 	pageRows  int                 // how many rows one statement about persons looks at
+	roughly   bool                // questions may mean more than they say: only the half for the index is asked
 }
 
 var (
