@@ -2,7 +2,8 @@
 //
 // It promises that a store which passes [Run] finds, exports, erases and reads
 // back what was planted, again and again, for one person and one tenant at a
-// time; and of a datastore.Transactional, that several persons go at once, or
+// time, by the rows found before and by a fresh search; that where its rows have a
+// creation time it leaves what is newer than a scope alone; and of a datastore.Transactional, that several persons go at once, or
 // nobody, and that a rehearsal leaves nothing behind. It does not judge speed,
 // nor places that the store does not report.
 //
@@ -14,7 +15,9 @@ package privacytest
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
 )
@@ -27,13 +30,15 @@ type Fixture struct {
 	Tenants [2]string
 	// Plant puts at least one record about the person into the store.
 	Plant func(t *testing.T, tenant, person string)
+	// Silent says that the store gives nothing out: keys, indexes, a cache.
+	Silent bool
 }
 
 // Run judges a store.
 func Run(t *testing.T, open func(t *testing.T) Fixture) {
 	t.Helper()
 	for name, rule := range map[string]func(*testing.T, Fixture){
-		"name": name, "empty": empty, "find": find, "export": export, "erase": erase, "again": again, "tenants": tenants, "people": people, "keeper": keeper,
+		"name": name, "empty": empty, "find": find, "export": export, "erase": erase, "again": again, "comes back": comesBack, "newer": newer, "tenants": tenants, "people": people, "keeper": keeper,
 		"last step": lastStep, "several": several, "rehearsal": rehearsal,
 	} {
 		t.Run(name, func(t *testing.T) { rule(t, open(t)) })
@@ -81,7 +86,7 @@ func empty(t *testing.T, f Fixture) {
 		t.Errorf("Erase of nothing gave %v; erasing what is gone is no error", err)
 	}
 	if n := f.left(t, nil); n != 0 {
-		t.Errorf("Left in an empty store gave %d", n)
+		t.Errorf("Remaining in an empty store gave %d", n)
 	}
 }
 
@@ -93,12 +98,24 @@ func find(t *testing.T, f Fixture) {
 		t.Fatal("Find did not find what was planted")
 	}
 	for _, r := range rows {
-		if r.Table == "" || r.Class == "" {
-			t.Errorf("a row without table or class (%q, %q): plans and certificates name both", r.Table, r.Class)
+		switch r.Class {
+		case datastore.Deleted, datastore.Shredded, datastore.Pseudonymised, datastore.Redacted:
+		case datastore.Kept:
+			if r.Because == "" || r.Until.IsZero() {
+				t.Errorf("a row of table %q is kept for no obligation, or for ever: a certificate says why and until when", r.Table)
+			}
+		default:
+			t.Errorf("a row of table %q has the class %q, which no certificate knows", r.Table, r.Class)
+		}
+		if r.Table == "" {
+			t.Error("a row without table: plans and certificates name it")
 		}
 	}
 	if n := f.left(t, rows); n == 0 {
-		t.Error("Left found nothing before the erasure: a read-back that cannot find proves nothing")
+		t.Error("Remaining found nothing before the erasure: a read-back that cannot find proves nothing")
+	}
+	if n := f.left(t, nil); n == 0 {
+		t.Error("Remaining without rows found nothing before the erasure: it must search anew, too")
 	}
 	if rows := f.found(t, f.Tenants[0], other); len(rows) != 0 {
 		t.Error("Find gave rows of another person")
@@ -108,13 +125,21 @@ func find(t *testing.T, f Fixture) {
 func export(t *testing.T, f Fixture) {
 	t.Helper()
 	f.Plant(t, f.Tenants[0], one)
-	for record, err := range f.Store.Export(t.Context(), datastore.Scope{Tenant: f.Tenants[0], Person: one}) {
-		if err != nil {
-			t.Fatalf("Export: %v", err)
+	exported := func() (records int) {
+		t.Helper()
+		for record, err := range f.Store.Export(t.Context(), f.scope()) {
+			if err != nil {
+				t.Fatalf("Export: %v", err)
+			}
+			if records++; record.Table == "" {
+				t.Error("a record without table")
+			}
 		}
-		if record.Table == "" {
-			t.Error("a record without table")
-		}
+		return records
+	}
+	before := exported()
+	if before == 0 && !f.Silent {
+		t.Error("Export gave nothing of what was planted; where a store has nothing to give, say Silent")
 	}
 	for _, err := range f.Store.Export(t.Context(), datastore.Scope{Tenant: f.Tenants[0], Person: other}) {
 		t.Errorf("Export gave a record of another person, or the error %v", err)
@@ -124,6 +149,84 @@ func export(t *testing.T, f Fixture) {
 			t.Errorf("Export again gave %v", err)
 		}
 		break // a sequence may be left early
+	}
+	f.Plant(t, f.Tenants[0], other)
+	if n := exported(); n != before {
+		t.Errorf("Export gave %d records, and %d where another person has some, too", before, n)
+	}
+	goes := !slices.ContainsFunc(f.found(t, f.Tenants[0], one), func(r datastore.Row) bool { return r.Class != datastore.Deleted })
+	if err := f.Store.Erase(t.Context(), f.scope(), nil); err != nil {
+		t.Fatalf("Erase: %v", err)
+	}
+	if n := exported(); goes && n > 0 {
+		t.Errorf("Export gave %d records of somebody whose rows are all deleted", n)
+	}
+}
+
+// comesBack: what is written between an erasure and its read-back, or brought
+// back by a restore, is found by whoever looks.
+func comesBack(t *testing.T, f Fixture) {
+	t.Helper()
+	f.Plant(t, f.Tenants[0], one)
+	rows := f.found(t, f.Tenants[0], one)
+	f.Plant(t, f.Tenants[0], other)
+	before := len(f.found(t, f.Tenants[0], other))
+	if err := f.Store.Erase(t.Context(), f.scope(), rows); err != nil {
+		t.Fatalf("Erase: %v", err)
+	}
+	if n := f.left(t, nil); n != 0 {
+		t.Errorf("%d rows are left after Erase of the rows found before", n)
+	}
+	if n := len(f.found(t, f.Tenants[0], other)); n != before {
+		t.Errorf("Erase of the rows of one person left %d rows of %d of another", n, before)
+	}
+	f.Plant(t, f.Tenants[0], one)
+	if n := f.left(t, rows); n == 0 {
+		t.Error("Remaining found nothing of what came behind the erasure: an outcome would be Done")
+	}
+	if err := f.Store.Erase(t.Context(), f.scope(), rows); err != nil {
+		t.Fatalf("Erase: %v", err)
+	}
+	if n := f.left(t, rows); n != 0 {
+		t.Errorf("%d rows that came behind an erasure are left after the next", n)
+	}
+}
+
+// newer: a replay takes what was there when the person was erased, and not what
+// has come to them since.
+func newer(t *testing.T, f Fixture) {
+	t.Helper()
+	f.Plant(t, f.Tenants[0], one)
+	rows := f.found(t, f.Tenants[0], one)
+	if len(rows) == 0 || slices.ContainsFunc(rows, func(r datastore.Row) bool { return r.Created.IsZero() }) {
+		return // when they came nobody knows
+	}
+	first, last := rows[0].Created, rows[0].Created
+	for _, r := range rows {
+		if r.Created.Before(first) {
+			first = r.Created
+		}
+		if r.Created.After(last) {
+			last = r.Created
+		}
+	}
+	scope := f.scope()
+	scope.Before = first
+	if err := f.Store.Erase(t.Context(), scope, nil); err != nil {
+		t.Fatalf("Erase of what was there before: %v", err)
+	}
+	if n := len(f.found(t, f.Tenants[0], one)); n != len(rows) {
+		t.Errorf("Erase left %d rows of %d that were all created at Scope.Before or later", n, len(rows))
+	}
+	if n, err := f.Store.Remaining(t.Context(), scope, nil); n != 0 || err != nil {
+		t.Errorf("Remaining counts %d rows that were created later (%v)", n, err)
+	}
+	scope.Before = last.Add(time.Second)
+	if err := f.Store.Erase(t.Context(), scope, nil); err != nil {
+		t.Fatalf("Erase of what was there before: %v", err)
+	}
+	if n := f.left(t, rows); n != 0 {
+		t.Errorf("%d rows are left that were created before Scope.Before", n)
 	}
 }
 
