@@ -278,11 +278,13 @@ func once(rows []datastore.Row) (all []datastore.Row) {
 			all = append(all, r)
 			continue
 		}
-		clean := all[i].Clean && r.Clean
+		clean, points := all[i].Clean && r.Clean, all[i].And(r).Points
 		if rank(r) >= rank(all[i]) {
 			all[i] = r
 		}
-		all[i].Clean = clean
+		if all[i].Clean = clean; all[i].Points != "" {
+			all[i].Points = points
+		}
 	}
 	return all
 }

@@ -121,8 +121,8 @@
 //     ledger roots draws its salt again, and can tell from the ledger, too.
 //   - MySQL, which it was never run on; SQLite, PostgreSQL and MariaDB are what
 //     it is tested on. Others are refused by name.
-//   - That a deleted row is gone from a server's files: dead rows, the
-//     write-ahead log, the binary log and replicas of PostgreSQL and MariaDB
+//   - That a deleted row is gone from a server's files: dead rows, samples of the
+//     planner, the write-ahead log, the binary log and replicas of PostgreSQL and MariaDB
 //     keep it for as long as the server does. SQLite forgets with secure_delete
 //     and the checkpoint after each erasure.
 //

@@ -13,14 +13,14 @@ import (
 // the person, and that key is gone, became unreadable there too.
 const olderBackups = "backups from before the erasure, until they are deleted: "
 
-// notCovered adds to the configured list the stores that cannot be read back,
+// notCovered adds to the configured list what of the schema keeps copies, the stores that cannot be read back,
 // what a database server keeps of deleted rows, and what older backups keep
 // readable; and the stores that keep rows and cannot show that they are there.
 func (d *Desk) notCovered(rows []datastore.Row) []string {
 	counts := Sum(rows)
-	list := slices.Clone(d.cfg.NotCovered)
-	if d.db.Kind != sqldb.SQLite { // which forgets with secure_delete and a checkpoint
-		list = append(list, "what the "+string(d.db.Kind)+" server keeps of deleted rows until it overwrites them: dead rows, logs, replicas")
+	list := append(slices.Clone(d.cfg.NotCovered), d.checked.kept()...)
+	if d.db.Kind != sqldb.SQLite { // which forgets with secure_delete, see copies, and a checkpoint
+		list = append(list, "what the "+string(d.db.Kind)+" server keeps of deleted rows until it overwrites them: dead rows, samples of the planner, logs, replicas")
 	}
 	var kept []string
 	shreds := slices.ContainsFunc(counts, func(c Count) bool { // rows of the map rely on a key that another store destroys

@@ -89,8 +89,24 @@ type Row struct {
 	Until   time.Time // for Kept
 	Because string    // for Kept: the obligation
 	Others  bool      // concerns other persons too, who stay
+	Points  string    // of a row of somebody else: the columns that point to the person, parted by commas
 	Count   int       // records that a row without Key stands for; 0 means 1
 	Clean   bool      // stays by the map, and nothing is left to be done to it
+}
+
+// And is a row that points to the person as two rows say that are one: it goes where
+// one of them goes.
+func (r Row) And(more Row) Row {
+	switch {
+	case r.Points == "":
+		r.Points = more.Points
+	case more.Points != "" && r.Points != more.Points:
+		r.Points += ", " + more.Points
+	}
+	if more.Class == Deleted {
+		r.Class, r.Others = more.Class, more.Others
+	}
+	return r
 }
 
 // Record is one row of an export, with stored values.

@@ -50,6 +50,8 @@ func (k *Checker) Check(ctx context.Context, m *datamap.Map) (Findings, error) {
 	c.gaps()
 	c.forms()
 	c.edges()
+	c.holdsIDs()
+	c.words()
 	c.foreign()
 	c.values()
 	slices.SortFunc(c.out, compare)

@@ -268,7 +268,7 @@ func tableCases() []found {
 
 func TestWhatIsFound(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		for _, c := range slices.Concat(differences(), edgeCases(), foreignCases(), valueCases(), tableCases(), cornerCases()) {
+		for _, c := range slices.Concat(differences(), edgeCases(), foreignCases(), valueCases(), tableCases(), stayCases(), cornerCases()) {
 			if !slices.Contains(c.on, d.Name) {
 				continue
 			}

@@ -11,7 +11,8 @@
 // [Check] finds every table and every column of the database that the map does
 // not know, so that a new one cannot be forgotten, and what in the schema makes
 // an erasure fail or lie: constraints, types, cascades, foreign keys of any
-// table into those of the map, tables that cannot be erased from. What would is
+// table into those of the map, tables that cannot be erased from, columns in which
+// nobody is found, copies that stay. What would is
 // an [Alarm]; what somebody should know is a [Notice]. It reads catalogues only,
 // no row, and changes nothing.
 //

@@ -38,6 +38,7 @@ const (
 	UnindexedIdentity  Kind = "identity without index"   // finding a person by an e-mail address scans the table
 	UndeclaredEdge     Kind = "undeclared edge"          // a foreign key to a table of persons that the map does not follow
 	EdgeTypes          Kind = "edge of two types"        // no index is used, or the database refuses to compare
+	NoID               Kind = "no id"                    // the column of an edge holds several, or none that an id could be: rows are not found
 	AmbiguousEdge      Kind = "edge to no unique key"    // it may lead to rows of others under the same value
 	BlockedDeletion    Kind = "blocked deletion"         // a foreign key refuses that rows go which the map deletes
 	CascadeIntoKept    Kind = "cascade into kept"        // a foreign key deletes rows that stay, or empties what an obligation needs of them
@@ -57,6 +58,10 @@ const (
 	HistoryKept        Kind = "history kept"             // the table keeps what is erased
 	RowsHidden         Kind = "rows hidden"              // row level security: what is not seen stays
 	NotATable          Kind = "not a table"              // a view, or a table of another server
+	WordsKept          Kind = "words kept"               // a full-text index keeps words of rows that went
+	OwnRows            Kind = "rows of its own"          // of a table that inherits, to which no edge leads: an erasure looks for the rows of each by itself
+	LargeObject        Kind = "large object"             // the row holds its number, and it stays
+	RenewedTime        Kind = "time of a change"         // the column becomes the time of each change
 	HoldsCopy          Kind = "holds a copy"             // a materialized view keeps what is erased until it is refreshed
 )
 
@@ -157,6 +162,11 @@ func remedy(kind Kind) string {
 		HistoryKept:        "drop the system versioning of the table",
 		RowsHidden:         "use an account for which row level security is bypassed",
 		NotATable:          "name the tables behind it in the map",
-		HoldsCopy:          "refresh it after each erasure",
+		NoID:               "lead over a column with one id in each row, such as a table with a row for each person",
+		WordsKept:          "let an FTS5 forget: INSERT INTO it (it, rank) VALUES ('secure-delete', 1), and let triggers of the table tell it of each row that goes; on MariaDB call OPTIMIZE TABLE with innodb_optimize_fulltext_only",
+		OwnRows:            "say in the map how its own rows lead to persons, as for any table",
+		LargeObject:        "keep the bytes in the row (bytea), or let a trigger unlink the object, and leave Category out",
+		RenewedTime:        "name a column that keeps its first value: this one is newer than an erasure behind any change",
+		HoldsCopy:          "let a datastore.Func of the desk refresh it",
 	}[kind]
 }

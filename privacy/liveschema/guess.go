@@ -163,7 +163,7 @@ func category(table string, column catalog.Column) string {
 // holdsText reports whether a column may hold any text or bytes.
 func holdsText(column catalog.Column) bool {
 	switch column.Class {
-	case catalog.Text, catalog.Bytes, catalog.JSON, catalog.Other:
+	case catalog.Text, catalog.Bytes, catalog.JSON, catalog.Other, catalog.Compound, catalog.Large:
 		return true
 	case catalog.Any: // SQLite's types only say what is meant
 		return column.Type == "" || slices.ContainsFunc([]string{"char", "text", "clob", "blob", "json"}, func(word string) bool { return strings.Contains(column.Type, word) })

@@ -24,6 +24,11 @@ func (c *checking) forms() {
 			if live.Form == catalog.Copy {
 				c.found(HoldsCopy, Notice, t.Name, "", "")
 			}
+			for _, above := range live.Above {
+				if of := c.tables[above]; of.Reaches() {
+					c.found(OwnRows, Alarm, t.Name, "", "inherits from "+of.Name)
+				}
+			}
 			return
 		}
 		c.form(t.Name, live)
@@ -43,7 +48,7 @@ func (c *checking) form(name string, live *catalog.Table) {
 		c.found(NotATable, Alarm, name, "", string(live.Form))
 	case catalog.Versioned:
 		c.found(HistoryKept, Alarm, name, "", "")
-	case catalog.Plain:
+	case catalog.Plain, catalog.Virtual:
 	}
 	if live.Hides {
 		c.found(RowsHidden, Alarm, name, "", "")

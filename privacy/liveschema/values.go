@@ -34,6 +34,7 @@ func (c *checking) values() {
 				}
 			}
 		}
+		c.elsewhere(t, live)
 		if !t.Owns() || !t.CanStay() {
 			return
 		}
@@ -107,20 +108,34 @@ func (c *checking) emptied(t datamap.Table, live *catalog.Table, column catalog.
 func (c *checking) unique(t datamap.Table, live *catalog.Table, column string) string {
 	for _, i := range live.Indexes {
 		whole := !slices.ContainsFunc(t.Key, func(name string) bool { return !c.has(i.Columns, name) })
-		if i.Unique && c.has(i.Columns, column) && !whole {
+		if i.Unique && c.knows(live, i, column) && !whole {
 			return i.Name
 		}
 	}
 	return ""
 }
 
+// knows reports whether an index has a column, alone, in an expression, or in a
+// column that the database makes from it.
+func (c *checking) knows(live *catalog.Table, i catalog.Index, column string) bool {
+	made := func(name string) bool {
+		of := c.s.Column(live, name)
+		return of != nil && speaks(of.Made, column)
+	}
+	return c.has(i.Columns, column) || slices.ContainsFunc(i.Expressions, func(text string) bool { return speaks(text, column) }) || slices.ContainsFunc(i.Columns, made)
+}
+
+// speaks reports whether a condition or an expression names a column.
+func speaks(text, column string) bool {
+	return regexp.MustCompile(`(?i)(^|[^\pL\pN_$])` + regexp.QuoteMeta(column) + `([^\pL\pN_$]|$)`).MatchString(text)
+}
+
 // checked finds CHECKs that speak of a column. NULL satisfies every one that does
 // not speak of it.
 func (c *checking) checked(t datamap.Table, live *catalog.Table, column catalog.Column, null bool) {
-	name := regexp.MustCompile(`(?i)(^|[^\pL\pN_$])` + regexp.QuoteMeta(column.Name) + `([^\pL\pN_$]|$)`)
 	for _, check := range live.Checks {
-		speaks := strings.Contains(strings.ToLower(check.Text), "null") || strings.Contains(strings.ToLower(check.Text), "coalesce")
-		if name.MatchString(check.Text) && (!null || speaks) {
+		ofNull := strings.Contains(strings.ToLower(check.Text), "null") || strings.Contains(strings.ToLower(check.Text), "coalesce")
+		if speaks(check.Text, column.Name) && (!null || ofNull) {
 			c.found(CheckConstraint, Notice, t.Name, column.Name, strings.TrimSpace(check.Name))
 		}
 	}
@@ -183,7 +198,7 @@ func misfit(column catalog.Column, value string) string {
 		ok = slices.Contains(column.Labels, value)
 	case catalog.JSON:
 		ok = json.Valid([]byte(value))
-	case catalog.Other, catalog.Any: // not known
+	case catalog.Other, catalog.Any, catalog.Compound, catalog.Large: // not known
 	}
 	if !ok || err != nil {
 		return "no value of this type"

@@ -2,7 +2,8 @@
 //
 // It promises that a store which passes [Run] finds, exports, erases and reads
 // back what was planted, again and again, for one person and one tenant at a
-// time; and of a datastore.Transactional, that several persons go at once, or
+// time, by the rows found before and by a fresh search; that where its rows have a
+// creation time it leaves what is newer than a scope alone; and of a datastore.Transactional, that several persons go at once, or
 // nobody, and that a rehearsal leaves nothing behind. It does not judge speed,
 // nor places that the store does not report.
 //
@@ -14,6 +15,7 @@ package privacytest
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/crmguard/crmguard/privacy/datastore"
@@ -27,13 +29,15 @@ type Fixture struct {
 	Tenants [2]string
 	// Plant puts at least one record about the person into the store.
 	Plant func(t *testing.T, tenant, person string)
+	// Silent says that the store gives nothing out: keys, indexes, a cache.
+	Silent bool
 }
 
 // Run judges a store.
 func Run(t *testing.T, open func(t *testing.T) Fixture) {
 	t.Helper()
 	for name, rule := range map[string]func(*testing.T, Fixture){
-		"name": name, "empty": empty, "find": find, "export": export, "erase": erase, "again": again, "tenants": tenants, "people": people, "keeper": keeper,
+		"name": name, "empty": empty, "find": find, "export": export, "erase": erase, "again": again, "comes back": comesBack, "newer": newer, "tenants": tenants, "people": people, "keeper": keeper,
 		"last step": lastStep, "several": several, "rehearsal": rehearsal,
 	} {
 		t.Run(name, func(t *testing.T) { rule(t, open(t)) })
@@ -81,7 +85,7 @@ func empty(t *testing.T, f Fixture) {
 		t.Errorf("Erase of nothing gave %v; erasing what is gone is no error", err)
 	}
 	if n := f.left(t, nil); n != 0 {
-		t.Errorf("Left in an empty store gave %d", n)
+		t.Errorf("Remaining in an empty store gave %d", n)
 	}
 }
 
@@ -93,12 +97,24 @@ func find(t *testing.T, f Fixture) {
 		t.Fatal("Find did not find what was planted")
 	}
 	for _, r := range rows {
-		if r.Table == "" || r.Class == "" {
-			t.Errorf("a row without table or class (%q, %q): plans and certificates name both", r.Table, r.Class)
+		switch r.Class {
+		case datastore.Deleted, datastore.Shredded, datastore.Pseudonymised, datastore.Redacted:
+		case datastore.Kept:
+			if r.Because == "" || r.Until.IsZero() {
+				t.Errorf("a row of table %q is kept for no obligation, or for ever: a certificate says why and until when", r.Table)
+			}
+		default:
+			t.Errorf("a row of table %q has the class %q, which no certificate knows", r.Table, r.Class)
+		}
+		if r.Table == "" {
+			t.Error("a row without table: plans and certificates name it")
 		}
 	}
 	if n := f.left(t, rows); n == 0 {
-		t.Error("Left found nothing before the erasure: a read-back that cannot find proves nothing")
+		t.Error("Remaining found nothing before the erasure: a read-back that cannot find proves nothing")
+	}
+	if n := f.left(t, nil); n == 0 {
+		t.Error("Remaining without rows found nothing before the erasure: it must search anew, too")
 	}
 	if rows := f.found(t, f.Tenants[0], other); len(rows) != 0 {
 		t.Error("Find gave rows of another person")
@@ -108,13 +124,21 @@ func find(t *testing.T, f Fixture) {
 func export(t *testing.T, f Fixture) {
 	t.Helper()
 	f.Plant(t, f.Tenants[0], one)
-	for record, err := range f.Store.Export(t.Context(), datastore.Scope{Tenant: f.Tenants[0], Person: one}) {
-		if err != nil {
-			t.Fatalf("Export: %v", err)
+	exported := func() (records int) {
+		t.Helper()
+		for record, err := range f.Store.Export(t.Context(), f.scope()) {
+			if err != nil {
+				t.Fatalf("Export: %v", err)
+			}
+			if records++; record.Table == "" {
+				t.Error("a record without table")
+			}
 		}
-		if record.Table == "" {
-			t.Error("a record without table")
-		}
+		return records
+	}
+	before := exported()
+	if before == 0 && !f.Silent {
+		t.Error("Export gave nothing of what was planted; where a store has nothing to give, say Silent")
 	}
 	for _, err := range f.Store.Export(t.Context(), datastore.Scope{Tenant: f.Tenants[0], Person: other}) {
 		t.Errorf("Export gave a record of another person, or the error %v", err)
@@ -124,6 +148,17 @@ func export(t *testing.T, f Fixture) {
 			t.Errorf("Export again gave %v", err)
 		}
 		break // a sequence may be left early
+	}
+	f.Plant(t, f.Tenants[0], other)
+	if n := exported(); n != before {
+		t.Errorf("Export gave %d records, and %d where another person has some, too", before, n)
+	}
+	goes := !slices.ContainsFunc(f.found(t, f.Tenants[0], one), func(r datastore.Row) bool { return r.Class != datastore.Deleted })
+	if err := f.Store.Erase(t.Context(), f.scope(), nil); err != nil {
+		t.Fatalf("Erase: %v", err)
+	}
+	if n := exported(); goes && n > 0 {
+		t.Errorf("Export gave %d records of somebody whose rows are all deleted", n)
 	}
 }
 

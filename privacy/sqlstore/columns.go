@@ -31,6 +31,8 @@ type column struct {
 	loose     bool   // texts that differ in bytes may be equal
 	written   string // PostgreSQL: the type as a statement writes it
 	day       bool   // a date without a time of day
+	padded    bool   // MariaDB's CHAR, which a session may show with its blanks
+	narrow    bool   // PostgreSQL: of a database that cannot hold every character
 	instant   bool   // MariaDB's TIMESTAMP and PostgreSQL's timestamptz, which are written in the time zone of the session
 }
 
@@ -39,6 +41,7 @@ type relation struct {
 	id      string // the same for every name of the table
 	schema  string // PostgreSQL: where the search path has led to
 	refused string // why it cannot be erased from, or ""
+	heirs   bool   // PostgreSQL: what inherits from it is a table of its own
 	columns map[string]column
 }
 
@@ -169,8 +172,8 @@ func postgresRelation(ctx context.Context, db *sqldb.DB, table string) (r relati
 	// The base type of a domain counts, three deep.
 	err = sqldb.Each(ctx, db, func(rows *sql.Rows) error {
 		var kind, name, base, written, full, collation string
-		var hides, temporary, loose bool
-		if err := rows.Scan(&r.id, &r.schema, &temporary, &kind, &hides, &name, &base, &written, &full, &collation, &loose); err != nil {
+		var hides, temporary, loose, elsewhere, narrow bool
+		if err := rows.Scan(&r.id, &r.schema, &temporary, &kind, &r.heirs, &elsewhere, &hides, &name, &base, &written, &full, &collation, &loose, &narrow); err != nil {
 			return err
 		}
 		switch {
@@ -178,15 +181,18 @@ func postgresRelation(ctx context.Context, db *sqldb.DB, table string) (r relati
 			r.refused = "a temporary table of this connection: write the schema of the true one before the name"
 		case kind != "r" && kind != "p":
 			r.refused = "not a table: name the tables behind a view"
+		case elsewhere:
+			r.refused = "a partition stands on another server, whose changes a rehearsal does not take back: name the tables there in a map of their own"
 		case hides:
 			r.refused = "row level security hides rows from this role, which would stay: use a role that bypasses it"
 		}
 		c := postgresColumn(base, written, collation)
-		c.written, c.loose = full, loose
+		c.written, c.loose, c.narrow = full, loose, narrow
 		r.columns[name] = c
 		return nil
-	}, `SELECT c.oid::text, n.nspname::text, c.relpersistence = 't', c.relkind::text, row_security_active(c.oid), a.attname::text, b.typname::text, format_type(b.oid, NULL), format_type(a.atttypid, a.atttypmod), a.attcollation::text,
-			b.typname = 'citext' OR COALESCE(NOT k.collisdeterministic, false)
+	}, `SELECT c.oid::text, n.nspname::text, c.relpersistence = 't', c.relkind::text, c.relkind = 'r' AND c.relhassubclass,
+			c.relkind = 'p' AND EXISTS (SELECT 1 FROM pg_catalog.pg_partition_tree(c.oid) p JOIN pg_catalog.pg_class f ON f.oid = p.relid AND f.relkind = 'f'), row_security_active(c.oid), a.attname::text, b.typname::text, format_type(b.oid, NULL), format_type(a.atttypid, a.atttypmod), a.attcollation::text,
+			b.typname = 'citext' OR COALESCE(NOT k.collisdeterministic, false), getdatabaseencoding() NOT IN ('UTF8', 'SQL_ASCII')
 		FROM pg_catalog.pg_class c
 		JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -239,12 +245,12 @@ func mysqlRelation(ctx context.Context, db *sqldb.DB, table string) (r relation,
 		}
 		r.columns[name] = mysqlColumn(dataType, charset, collation)
 		return nil
-	}, `SELECT LOWER(CONCAT(t.TABLE_SCHEMA, '.', t.TABLE_NAME)), t.TABLE_TYPE, COALESCE(e.TRANSACTIONS, 'NO'),
+	}, `SELECT IF(@@lower_case_table_names = 0, CONCAT(t.TABLE_SCHEMA, '.', t.TABLE_NAME), LOWER(CONCAT(t.TABLE_SCHEMA, '.', t.TABLE_NAME))), t.TABLE_TYPE, COALESCE(e.TRANSACTIONS, 'NO'),
 			LOWER(c.COLUMN_NAME), LOWER(c.DATA_TYPE), COALESCE(c.CHARACTER_SET_NAME, ''), COALESCE(c.COLLATION_NAME, '')
 		FROM information_schema.TABLES t
-		JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
+		JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME AND (@@lower_case_table_names <> 0 OR BINARY c.TABLE_NAME = t.TABLE_NAME)
 		LEFT JOIN information_schema.ENGINES e ON e.ENGINE = t.ENGINE
-		WHERE t.TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND t.TABLE_NAME = ?`, schema, name)
+		WHERE t.TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND t.TABLE_NAME = ? AND (@@lower_case_table_names <> 0 OR BINARY t.TABLE_NAME = ?)`, schema, name, name)
 	return r, err
 }
 
@@ -256,7 +262,7 @@ func mysqlColumn(dataType, charset, collation string) column {
 	}
 	switch dataType {
 	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set":
-		return column{kind: textual, cast: charset, collation: collation, loose: loose}
+		return column{kind: textual, cast: charset, collation: collation, loose: loose, padded: dataType == "char"}
 	case "tinyint", "smallint", "mediumint", "int", "bigint":
 		return column{kind: integral}
 	case "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob":

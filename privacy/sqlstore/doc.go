@@ -43,7 +43,8 @@
 //
 // Tables that could only seem to be erased from are refused by Open: views,
 // rows hidden by row level security, WITH SYSTEM VERSIONING, engines without
-// transactions. Row level security that comes later makes Erase fail.
+// transactions, partitions of another server. Row level security that comes later
+// makes Erase fail. What inherits from a table of PostgreSQL is a table of its own.
 //
 // # Not promised
 //

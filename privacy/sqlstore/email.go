@@ -26,11 +26,21 @@ func (s *Store) known(c *condition, f field, kind string, values []string) {
 	case f.on == sqldb.Postgres: // as no language has it: Turkish makes ı of I; and REPLACE refuses a column without regard to case
 		lower.name = "LOWER(" + f.shown() + ` COLLATE "C")`
 	}
+	if f.narrow {
+		lower.name = escapedText(lower.name)
+	}
 	forms := map[rune]rune{} // of the letters of these values, other than A to Z, which every database knows
 	for i, v := range values {
-		folded[i] = strings.Map(func(r rune) rune { return canonical(r, forms) }, v)
+		text := strings.Map(func(r rune) rune { return canonical(r, forms) }, v)
+		if folded[i] = text; f.narrow {
+			folded[i] = escape(text)
+		}
 	}
 	for _, form := range slices.Sorted(maps.Keys(forms)) {
+		if f.narrow {
+			lower.name = fmt.Sprintf("REPLACE(%s, E'%s', E'%s')", lower.name, escape(escape(string(form))), escape(escape(string(forms[form]))))
+			continue
+		}
 		lower.name = fmt.Sprintf("REPLACE(%s, '%c', '%c')", lower.name, form, forms[form]) // letters: no quotes
 	}
 	c.add(lower.bytes()+" IN ("+marks(lower.byteMark(), len(folded))+")", folded...)

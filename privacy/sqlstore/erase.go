@@ -188,10 +188,10 @@ func among(rows []*located, from, n int) (some []*located) {
 	return some
 }
 
-// note remembers the rows, each once.
+// note remembers the rows, each once for every edge by which it points to somebody.
 func (e *erasure) note(found []*located) {
 	for _, l := range found {
-		if id := fmt.Sprint(l.scope, " ", l.cut != nil, " ", l.id()); !e.noted[id] {
+		if id := fmt.Sprintf("%d %p %v", l.scope, l.cut, l.id()); !e.noted[id] {
 			e.noted[id], e.found = true, append(e.found, l)
 		}
 	}
@@ -199,14 +199,26 @@ func (e *erasure) note(found []*located) {
 
 func (e *erasure) rows() []datastore.Row { return visible(e.found, e.seekers) }
 
-// visible are the rows that an erasure in the scopes touches.
+// visible are the rows that an erasure in the scopes touches: one that points to
+// the person in several columns once.
 func visible(found []*located, seekers []seeker) (rows []datastore.Row) {
+	pointing := map[owned]int{}
 	for _, l := range found {
-		if scope := seekers[l.scope].Scope; l.covers(scope) && !l.hidden {
-			row := l.row()
-			row.Person = scope.Person
-			rows = append(rows, row)
+		scope := seekers[l.scope].Scope
+		if !l.covers(scope) || l.hidden {
+			continue
 		}
+		row := l.row()
+		row.Person = scope.Person
+		if l.cut != nil {
+			id := owned{l.scope, l.id()}
+			if at, known := pointing[id]; known {
+				rows[at] = rows[at].And(row)
+				continue
+			}
+			pointing[id] = len(rows)
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }

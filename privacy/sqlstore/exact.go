@@ -66,10 +66,19 @@ func (s *Store) quote(name string) string {
 	return quoted
 }
 
-// table writes the name of a table behind its schema, as far as the database has
+// table is what a statement says of a table whose rows it means: on PostgreSQL not
+// those of tables that inherit from it, which have keys and ways of their own.
+func (s *Store) table(name string) string {
+	if s.relations[name].heirs {
+		return "ONLY " + s.path(name)
+	}
+	return s.path(name)
+}
+
+// path writes the name of a table behind its schema, as far as the database has
 // one to tell it from a temporary table of that name, and from one that another
 // search path leads to.
-func (s *Store) table(name string) string {
+func (s *Store) path(name string) string {
 	switch {
 	case s.sqlite():
 		return "main." + s.quote(name)
@@ -91,7 +100,7 @@ func (f field) text() string {
 		// which may be UTF-16.
 		return fmt.Sprintf("CASE typeof(%[1]s) WHEN 'blob' THEN %[1]s ELSE CAST(%[1]s AS TEXT) END", f.name)
 	case f.kind == integral, f.kind == binary, f.mysql() && f.kind != other:
-		return f.name
+		return f.absolute()
 	case f.mysql():
 		return "CAST(" + f.absolute() + " AS CHAR)"
 	}
@@ -99,11 +108,13 @@ func (f field) text() string {
 }
 
 // absolute is the value as it is written alike in every session, whose time zone
-// may be another one.
+// may be another one, and whose sql_mode may be PAD_CHAR_TO_FULL_LENGTH.
 func (f field) absolute() string {
 	switch {
 	case f.instant && f.on == sqldb.Postgres:
 		return "(" + f.name + " AT TIME ZONE 'UTC')"
+	case f.padded:
+		return "RTRIM(" + f.name + ")"
 	case f.instant:
 		return fmt.Sprintf("TIMESTAMPADD(MICROSECOND, CAST(UNIX_TIMESTAMP(%s) * 1000000 AS SIGNED), '1970-01-01 00:00:00')", f.name)
 	}
@@ -118,7 +129,7 @@ func (f field) bytes() string {
 	case f.kind == binary:
 		return f.name
 	case f.mysql() && f.kind == textual:
-		return "CAST(CONVERT(" + f.name + " USING utf8mb4) AS BINARY)"
+		return "CAST(CONVERT(" + f.absolute() + " USING utf8mb4) AS BINARY)"
 	case f.mysql():
 		return "CAST(CAST(" + f.absolute() + " AS CHAR CHARACTER SET utf8mb4) AS BINARY)"
 	}
@@ -178,16 +189,37 @@ func (s *Store) among(c *condition, f field, ids []string) {
 		s.amongSQLite(c, f, ids)
 		return
 	}
-	var values, texts []any
+	var values, texts, far []any
 	for _, id := range ids {
-		if v, ok := f.value(id); ok {
+		v, ok := f.value(id)
+		switch {
+		case !ok:
+		case f.narrow && f.kind != binary && escape(id) != id:
+			far = append(far, escape(id))
+		default:
 			values, texts = append(values, v), append(texts, id)
 		}
+	}
+	if len(far) > 0 {
+		var other condition
+		other.add(f.escaped()+" IN ("+marks(f.byteMark(), len(far))+")", far...)
+		if len(values) > 0 {
+			var near condition
+			f.hold(&near, values, texts)
+			other = either(near, other)
+		}
+		c.add(other.String(), other.args...)
+		return
 	}
 	if len(values) == 0 {
 		c.add("1 = 0")
 		return
 	}
+	f.hold(c, values, texts)
+}
+
+// hold asks that a column holds one of the values, which texts spell.
+func (f field) hold(c *condition, values, texts []any) {
 	if f.kind != other {
 		c.add(f.name+" IN ("+marks(f.mark(), len(values))+")", values...)
 	}
@@ -282,6 +314,8 @@ func (f field) shown() string {
 		return "CAST(" + f.name + " AS CHAR)"
 	case f.on == sqldb.SQLite:
 		return "+" + f.name // the driver makes times of what is declared as such
+	case f.padded:
+		return f.absolute()
 	}
 	return f.name
 }

@@ -142,15 +142,19 @@ func (s *Store) counted(ctx context.Context, c *counter) (bool, error) {
 				JOIN pg_catalog.pg_attribute a ON a.attrelid = f.adrelid AND a.attnum = f.adnum
 				JOIN pg_catalog.pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_class'::regclass
 				JOIN pg_catalog.pg_class c ON c.oid = d.refobjid AND c.relkind = 'S'
-				WHERE f.adrelid = to_regclass($1) AND a.attname = $2 LIMIT 1))`, s.table(c.table), c.column)
+				WHERE f.adrelid = to_regclass($1) AND a.attname = $2 LIMIT 1))`, s.path(c.table), c.column)
 		c.sequence = sequence.String
 		return sequence.Valid, err
 	default:
 		err := sqldb.One(ctx, s.db, []any{&n}, `SELECT COUNT(*) FROM information_schema.COLUMNS
-			WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ? AND COLUMN_NAME = ? AND EXTRA LIKE '%auto_increment%'`, schema, table, c.column)
+			WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ? AND `+s.sameFile()+` AND COLUMN_NAME = ? AND EXTRA LIKE '%auto_increment%'`, schema, table, table, c.column)
 		return n > 0, err
 	}
 }
+
+// sameFile asks MariaDB and MySQL for the table of exactly that name where names
+// are told apart by case; their catalogue does not.
+func (*Store) sameFile() string { return `(@@lower_case_table_names <> 0 OR BINARY TABLE_NAME = ?)` }
 
 // top is the highest number that was given out, and the highest that stands there.
 func (s *Store) top(ctx context.Context, c counter) (given, stands int64, err error) {
@@ -163,11 +167,11 @@ func (s *Store) top(ctx context.Context, c counter) (given, stands int64, err er
 		err = sqldb.One(ctx, s.db, []any{&counted}, `SELECT CASE WHEN is_called THEN last_value END FROM `+c.sequence)
 	default:
 		err = s.db.ReadCatalog(ctx, func(q sqldb.Querier) error {
-			return sqldb.One(ctx, q, []any{&counted}, `SELECT AUTO_INCREMENT - 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ?`, schema, table)
+			return sqldb.One(ctx, q, []any{&counted}, `SELECT AUTO_INCREMENT - 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = COALESCE(NULLIF(?, ''), DATABASE()) AND TABLE_NAME = ? AND `+s.sameFile(), schema, table, table)
 		})
 	}
 	if err == nil {
-		err = sqldb.One(ctx, s.db, []any{&there}, fmt.Sprintf("SELECT MAX(%s) FROM %s", s.quote(c.column), s.table(c.table)))
+		err = sqldb.One(ctx, s.db, []any{&there}, fmt.Sprintf("SELECT MAX(%s) FROM %s", s.quote(c.column), s.path(c.table)))
 	}
 	return counted.Int64, there.Int64, dbError("numbers", c.table, err)
 }

@@ -36,12 +36,16 @@ func TestACascadeOfAPartReachesNobodyElse(t *testing.T) {
 				run(t, db, `CREATE TABLE staff (id bigint PRIMARY KEY, person text)`, `CREATE INDEX staff_person ON staff (person)`, `CREATE INDEX calls_person ON calls (person)`,
 					`ALTER TABLE calls_1 ADD CONSTRAINT theirs FOREIGN KEY (boss) REFERENCES staff (id) ON DELETE CASCADE`,
 					`INSERT INTO staff VALUES (1, 'p1')`, `INSERT INTO calls_1 VALUES (1, 'p2', 1, 0)`)
-				calls := datamap.Table{Name: "calls", Key: []string{"id"}, Person: "person", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "boss"}, {Name: "issued"}}}
+				part := "calls"
+				if name == "an heir" {
+					part = "calls_1" // is a table of its own
+				}
+				calls := datamap.Table{Name: part, Key: []string{"id"}, Person: "person", Erase: datamap.Delete, Columns: []datamap.Column{{Name: "boss"}, {Name: "issued"}}}
 				staff := datamap.Table{Name: "staff", Key: []string{"id"}, Person: "person", Erase: datamap.Delete}
 				m := &datamap.Map{Tenant: "t1", Tables: []datamap.Table{staff, calls}}
 				var lost *sqlstore.LostError
 				require.ErrorAs(t, open(t, db, m).Erase(t.Context(), datastore.Scope{Tenant: "t1", Person: "p1"}, nil), &lost)
-				require.Equal(t, "calls", lost.Table)
+				require.Equal(t, part, lost.Table)
 				require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM calls`))
 				require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM staff`))
 
@@ -54,10 +58,10 @@ func TestACascadeOfAPartReachesNobodyElse(t *testing.T) {
 					_, err := sqlstore.Open(t.Context(), sqlstore.Config{DB: db, Name: "crm", Map: m})
 					require.Equal(t, &sqlstore.CascadeError{Deleted: deleted, Kept: keeps}, err)
 				}
-				refused(&datamap.Map{Tenant: "t1", Tables: []datamap.Table{staff, kept}}, "staff", "calls")
+				refused(&datamap.Map{Tenant: "t1", Tables: []datamap.Table{staff, kept}}, "staff", part)
 				run(t, db, `CREATE TABLE bills (id bigint PRIMARY KEY, person text, boss bigint REFERENCES calls_1 (id) ON DELETE CASCADE, issued bigint)`)
 				kept.Name = "bills"
-				refused(&datamap.Map{Tenant: "t1", Tables: []datamap.Table{calls, kept}}, "calls", "bills")
+				refused(&datamap.Map{Tenant: "t1", Tables: []datamap.Table{calls, kept}}, part, "bills")
 			})
 		})
 	}

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -131,6 +132,9 @@ func (l *located) stays() bool {
 // row is the row as stores and desk name it.
 func (l *located) row() datastore.Row {
 	r := datastore.Row{Table: l.e.Name, Key: l.name(), Created: l.created(), Class: l.fate.class, Others: l.others, Clean: l.clean}
+	if l.cut != nil {
+		r.Points = strings.Join(l.cut.Columns, ", ")
+	}
 	switch {
 	case l.cut != nil && l.stays():
 		r.Class, r.Others = datastore.Redacted, true

@@ -361,19 +361,3 @@ func (s *Store) Remaining(ctx context.Context, scope datastore.Scope, found []da
 	}
 	return n + len(retired), nil
 }
-
-// Flush truncates SQLite's write-ahead log, which still holds the pages as
-// they were. Open readers delay it: the error then wraps datastore.ErrLater.
-func (s *Store) Flush(ctx context.Context) error {
-	if !s.sqlite() {
-		return nil
-	}
-	var busy, log, done int
-	if err := sqldb.One(ctx, s.db, []any{&busy, &log, &done}, `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
-		return dbError("flush", "(write-ahead log)", err)
-	}
-	if busy != 0 {
-		return fmt.Errorf("sqlstore: flush: readers are in the way of the checkpoint: %w", datastore.ErrLater)
-	}
-	return nil
-}

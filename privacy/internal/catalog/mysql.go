@@ -12,6 +12,9 @@ func (r *reader) mysql(more []string) error {
 	for i, schema := range more {
 		args[i] = schema
 	}
+	if err := r.each(`SELECT @@lower_case_table_names = 0`, nil, []any{&r.exact}, func() {}); err != nil {
+		return err
+	}
 	var schema, table, kind string
 	var inUse, atomic bool
 	err := r.each(`SELECT t.TABLE_SCHEMA, t.TABLE_NAME, t.TABLE_SCHEMA = DATABASE(), t.TABLE_TYPE, t.TABLE_TYPE = 'VIEW' OR COALESCE(e.TRANSACTIONS, 'NO') = 'YES'
@@ -27,17 +30,17 @@ func (r *reader) mysql(more []string) error {
 		return err
 	}
 	var column, typ, written, collation, generated string
-	var notNull bool
+	var notNull, renewed bool
 	var size int64
 	err = r.each(`SELECT TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, LOWER(DATA_TYPE), COLUMN_TYPE, CAST(COALESCE(CHARACTER_MAXIMUM_LENGTH, 0) AS SIGNED), COALESCE(COLLATION_NAME, ''),
-			IS_NULLABLE = 'NO', COALESCE(GENERATION_EXPRESSION, '')
+			IS_NULLABLE = 'NO', COALESCE(GENERATION_EXPRESSION, ''), LOWER(EXTRA) LIKE '%on update%'
 		FROM information_schema.COLUMNS WHERE TABLE_SCHEMA IN `+schemas+` ORDER BY TABLE_SCHEMA, TABLE_NAME, ORDINAL_POSITION`, args,
-		[]any{&schema, &table, &column, &typ, &written, &size, &collation, &notNull, &generated}, func() {
+		[]any{&schema, &table, &column, &typ, &written, &size, &collation, &notNull, &generated, &renewed}, func() {
 			t := r.byID[r.id(schema, table)]
 			if t == nil {
 				return
 			}
-			c := Column{Name: column, Type: typ, Class: mysqlClass(typ, written), NotNull: notNull, Generated: generated != "", Loose: loose(collation)}
+			c := Column{Name: column, Type: typ, Class: mysqlClass(typ, written), NotNull: notNull, Generated: generated != "", Made: generated, Renewed: renewed, Loose: loose(collation)}
 			if c.Class == Text || c.Class == Bytes {
 				c.Size = size
 			}
@@ -49,7 +52,7 @@ func (r *reader) mysql(more []string) error {
 	if err != nil {
 		return err
 	}
-	for _, more := range []func(string, []any) error{r.mysqlIndexes, r.mysqlForeign, r.mysqlChecks, r.mysqlTriggers} {
+	for _, more := range []func(string, []any) error{r.mysqlIndexes, r.mysqlFullText, r.mysqlForeign, r.mysqlChecks, r.mysqlTriggers} {
 		if err := more(schemas, args); err != nil {
 			return err
 		}
@@ -62,10 +65,12 @@ func mysqlClass(typ, written string) Class {
 		return Bool
 	}
 	classes := map[string]Class{
-		"char": Text, "varchar": Text, "tinytext": Text, "text": Text, "mediumtext": Text, "longtext": Text, "enum": Enum, "set": Enum, "json": JSON,
+		"char": Text, "varchar": Text, "tinytext": Text, "text": Text, "mediumtext": Text, "longtext": Text, "enum": Enum, "set": Compound, "json": JSON,
 		"tinyint": Integer, "smallint": Integer, "mediumint": Integer, "int": Integer, "bigint": Integer, "decimal": Number, "float": Number, "double": Number,
 		"date": Date, "datetime": Instant, "timestamp": Instant, "uuid": UUID,
 		"binary": Bytes, "varbinary": Bytes, "tinyblob": Bytes, "blob": Bytes, "mediumblob": Bytes, "longblob": Bytes,
+		"geometry": Compound, "point": Compound, "linestring": Compound, "polygon": Compound,
+		"multipoint": Compound, "multilinestring": Compound, "multipolygon": Compound, "geometrycollection": Compound,
 	}
 	if c, ok := classes[typ]; ok {
 		return c
@@ -97,6 +102,16 @@ func (r *reader) mysqlIndexes(schemas string, args []any) error {
 		[]any{&schema, &table, &name, &unique, &column}, func() {
 			if t := r.byID[r.id(schema, table)]; t != nil {
 				t.index(name, column, unique, false).Primary = name == "PRIMARY"
+			}
+		})
+}
+
+func (r *reader) mysqlFullText(schemas string, args []any) error {
+	var schema, table, name string
+	return r.each(`SELECT DISTINCT TABLE_SCHEMA, TABLE_NAME, INDEX_NAME FROM information_schema.STATISTICS WHERE INDEX_TYPE = 'FULLTEXT' AND TABLE_SCHEMA IN `+schemas+` ORDER BY 1, 2, 3`, args,
+		[]any{&schema, &table, &name}, func() {
+			if t := r.byID[r.id(schema, table)]; t != nil {
+				t.FullText = append(t.FullText, name)
 			}
 		})
 }

@@ -14,25 +14,33 @@ const ofThem = ` c.relkind IN ('r', 'p', 'm', 'f', 'v') AND NOT c.relispartition
 
 func (r *reader) postgres([]string) error {
 	var schema, table, kind string
-	var visible, hides bool
-	err := r.each(`SELECT n.nspname, c.relname, pg_table_is_visible(c.oid), c.relkind::text, row_security_active(c.oid)`+relations+` WHERE`+ofThem, nil,
-		[]any{&schema, &table, &visible, &kind, &hides}, func() {
+	var visible, hides, elsewhere bool
+	err := r.each(`WITH RECURSIVE parts (whole, part) AS (
+				SELECT h.inhparent, h.inhrelid FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class p ON p.oid = h.inhparent AND p.relkind = 'p'
+				UNION SELECT parts.whole, h.inhrelid FROM parts JOIN pg_catalog.pg_inherits h ON h.inhparent = parts.part)
+			SELECT n.nspname, c.relname, pg_table_is_visible(c.oid), c.relkind::text, row_security_active(c.oid),
+				EXISTS (SELECT 1 FROM parts JOIN pg_catalog.pg_class f ON f.oid = parts.part AND f.relkind = 'f' WHERE parts.whole = c.oid)`+relations+` WHERE`+ofThem, nil,
+		[]any{&schema, &table, &visible, &kind, &hides, &elsewhere}, func() {
 			if t := r.table(schema, table); t != nil {
 				t.Default, t.Hides = visible, hides
 				t.Form = map[string]Form{"r": Plain, "p": Plain, "m": Copy, "f": Elsewhere, "v": View}[kind]
+				if elsewhere {
+					t.Form = Elsewhere
+				}
 			}
 		})
 	if err != nil {
 		return err
 	}
-	var column, base, typtype, labels string
+	var column, base, typtype, group, labels, expression string
 	var notNull, made, loose bool
 	var size int64
 	// The base type of a domain counts, three deep.
-	err = r.each(`SELECT n.nspname, c.relname, a.attname::text, b.typname::text, b.typtype::text,
+	err = r.each(`SELECT n.nspname, c.relname, a.attname::text, b.typname::text, b.typtype::text, b.typcategory::text,
 			CASE WHEN b.typtype = 'e' THEN (SELECT string_agg(e.enumlabel, chr(1) ORDER BY e.enumsortorder) FROM pg_catalog.pg_enum e WHERE e.enumtypid = b.oid) ELSE '' END,
 			CASE WHEN b.typname IN ('varchar', 'bpchar') THEN GREATEST(a.atttypmod, d.typtypmod, 4) - 4 ELSE 0 END,
 			a.attnotnull OR d.typnotnull, a.attgenerated <> '' OR a.attidentity = 'a',
+			CASE WHEN a.attgenerated <> '' THEN COALESCE((SELECT pg_get_expr(g.adbin, g.adrelid) FROM pg_catalog.pg_attrdef g WHERE g.adrelid = a.attrelid AND g.adnum = a.attnum), '') ELSE '' END,
 			b.typname IN ('citext', 'bpchar') OR COALESCE(NOT k.collisdeterministic, false)`+relations+`
 			JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 			JOIN pg_catalog.pg_type d ON d.oid = a.atttypid
@@ -42,12 +50,12 @@ func (r *reader) postgres([]string) error {
 			LEFT JOIN pg_catalog.pg_collation k ON k.oid = a.attcollation
 			WHERE c.relkind IN ('r', 'p', 'm', 'f', 'v') AND NOT c.relispartition AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\_%'
 			ORDER BY c.oid, a.attnum`, nil,
-		[]any{&schema, &table, &column, &base, &typtype, &labels, &size, &notNull, &made, &loose}, func() {
+		[]any{&schema, &table, &column, &base, &typtype, &group, &labels, &size, &notNull, &made, &expression, &loose}, func() {
 			t := r.byID[r.id(schema, table)]
 			if t == nil {
 				return
 			}
-			c := Column{Name: column, Type: base, Class: postgresClass(base, typtype), Size: size, NotNull: notNull, Generated: made, Loose: loose}
+			c := Column{Name: column, Type: base, Class: postgresClass(base, typtype, group), Size: size, NotNull: notNull, Generated: made, Made: expression, Loose: loose}
 			if labels != "" {
 				c.Labels = strings.Split(labels, stop)
 			}
@@ -56,7 +64,7 @@ func (r *reader) postgres([]string) error {
 	if err != nil {
 		return err
 	}
-	for _, more := range []func() error{r.postgresIndexes, r.postgresForeign, r.postgresChecks, r.postgresTriggers} {
+	for _, more := range []func() error{r.postgresIndexes, r.postgresForeign, r.postgresChecks, r.postgresTriggers, r.postgresHeirs} {
 		if err := more(); err != nil {
 			return err
 		}
@@ -64,14 +72,19 @@ func (r *reader) postgres([]string) error {
 	return nil
 }
 
-func postgresClass(base, typtype string) Class {
-	if typtype == "e" {
+// postgresClass: the groups are pg_type.typcategory.
+func postgresClass(base, typtype, group string) Class {
+	switch {
+	case typtype == "e":
 		return Enum
+	case strings.Contains("ARCG", group): // arrays, ranges, rows, shapes
+		return Compound
 	}
 	classes := map[string]Class{
 		"text": Text, "varchar": Text, "name": Text, "bpchar": Text, "citext": Text,
 		"int2": Integer, "int4": Integer, "int8": Integer, "numeric": Number, "float4": Number, "float8": Number, "money": Number,
 		"bool": Bool, "date": Date, "timestamp": Instant, "timestamptz": Instant, "uuid": UUID, "bytea": Bytes, "json": JSON, "jsonb": JSON,
+		"hstore": Compound, "xml": Compound, "tsvector": Compound, "tsquery": Compound, "oid": Large,
 	}
 	if c, ok := classes[base]; ok {
 		return c
@@ -80,19 +93,21 @@ func postgresClass(base, typtype string) Class {
 }
 
 func (r *reader) postgresIndexes() error {
-	var schema, table, name, columns, bytewise string
+	var schema, table, name, columns, bytewise, expressions string
 	var unique, primary, partial, nulls bool
 	return r.each(`SELECT n.nspname, c.relname, x.relname, i.indisunique, i.indisprimary, i.indpred IS NOT NULL,
 			COALESCE((to_jsonb(i)->>'indnullsnotdistinct')::boolean, false),
 			(SELECT string_agg(COALESCE(a.attname, ''), chr(1) ORDER BY k.at) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (num, at)
 				LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num AND k.num > 0 WHERE k.at <= i.indnkeyatts),
 			COALESCE((SELECT string_agg(pg_get_indexdef(i.indexrelid, k.at::int, false), chr(1)) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (num, at)
-				WHERE k.num = 0 AND i.indcollation[k.at - 1] = 'pg_catalog."C"'::regcollation), '')`+relations+`
+				WHERE k.num = 0 AND i.indcollation[k.at - 1] = 'pg_catalog."C"'::regcollation), ''),
+			COALESCE((SELECT string_agg(pg_get_indexdef(i.indexrelid, k.at::int, false), chr(1)) FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (num, at)
+				WHERE k.num = 0 AND k.at <= i.indnkeyatts), '')`+relations+`
 			JOIN pg_catalog.pg_index i ON i.indrelid = c.oid AND i.indisvalid
 			JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid WHERE`+ofThem+` ORDER BY c.oid, x.oid`, nil,
-		[]any{&schema, &table, &name, &unique, &primary, &partial, &nulls, &columns, &bytewise}, func() {
+		[]any{&schema, &table, &name, &unique, &primary, &partial, &nulls, &columns, &bytewise, &expressions}, func() {
 			if t := r.byID[r.id(schema, table)]; t != nil {
-				t.Indexes = append(t.Indexes, Index{Name: name, Columns: strings.Split(columns, stop), Unique: unique, Primary: primary, Partial: partial, NullsEqual: nulls, Bytewise: strings.Split(bytewise, stop)})
+				t.Indexes = append(t.Indexes, Index{Name: name, Columns: strings.Split(columns, stop), Unique: unique, Primary: primary, Partial: partial, NullsEqual: nulls, Bytewise: strings.Split(bytewise, stop), Expressions: strings.Split(expressions, stop)})
 			}
 		})
 }
@@ -161,6 +176,19 @@ func (r *reader) postgresTriggers() error {
 		[]any{&schema, &table, &name}, func() {
 			if t := r.byID[r.id(schema, table)]; t != nil {
 				t.Triggers = append(t.Triggers, name)
+			}
+		})
+}
+
+// postgresHeirs: what INHERITS from a table is found in it, too.
+func (r *reader) postgresHeirs() error {
+	var schema, table, aboveSchema, above string
+	return r.each(`SELECT n.nspname, c.relname, an.nspname, a.relname`+relations+`
+			JOIN pg_catalog.pg_inherits h ON h.inhrelid = c.oid JOIN pg_catalog.pg_class a ON a.oid = h.inhparent
+			JOIN pg_catalog.pg_namespace an ON an.oid = a.relnamespace WHERE`+ofThem+` ORDER BY 1, 2, 3, 4`, nil,
+		[]any{&schema, &table, &aboveSchema, &above}, func() {
+			if t, of := r.byID[r.id(schema, table)], r.byID[r.id(aboveSchema, above)]; t != nil && of != nil {
+				t.Above = append(t.Above, of)
 			}
 		})
 }

@@ -29,8 +29,8 @@ func Read(ctx context.Context, db *sqldb.DB, m *datamap.Map) (*Schema, error) {
 		return strings.Compare(a.Schema+"\x00"+a.Name, b.Schema+"\x00"+b.Name)
 	})
 	for _, t := range r.Tables {
-		if r.byName[r.fold(t.Schema+"."+t.Name)] = t; t.Default {
-			r.byName[r.fold(t.Name)] = t
+		if r.byName[r.foldTable(t.Schema+"."+t.Name)] = t; t.Default {
+			r.byName[r.foldTable(t.Name)] = t
 		}
 	}
 	for _, name := range tables {
@@ -83,7 +83,9 @@ func (r *reader) each(query string, args []any, into []any, row func()) error {
 	}, query, args...)
 }
 
-func (r *reader) id(schema, name string) string { return r.fold(schema) + "\x00" + r.fold(name) }
+func (r *reader) id(schema, name string) string {
+	return r.foldTable(schema) + "\x00" + r.foldTable(name)
+}
 
 // table is the table of that name, which is made where it is not yet known; nil
 // for the library's own.

@@ -15,6 +15,7 @@ type Schema struct {
 
 	byName map[string]*Table
 	names  map[*Table]string
+	exact  bool // MariaDB and MySQL: names of tables are told apart by case, as its files are
 }
 
 // Form is what a table is.
@@ -28,6 +29,7 @@ const (
 	Elsewhere Form = "foreign table"
 	View      Form = "view"
 	Versioned Form = "table WITH SYSTEM VERSIONING"
+	Virtual   Form = "virtual table" // of SQLite: a full-text index, as a rule
 )
 
 // Table is a table, with its partitions as one.
@@ -35,10 +37,13 @@ type Table struct {
 	Schema, Name string // as the database writes them; a schema is main on SQLite, and a database on MariaDB and MySQL
 	Default      bool   // found by its name alone
 	Form         Form
-	Hides        bool // row level security hides rows from this account
-	Atomic       bool // its engine has transactions
-	Strict       bool // on SQLite: columns hold values of their type only
-	Reuses       bool // its one key column is a number that SQLite gives out again
+	Hides        bool     // row level security hides rows from this account
+	Atomic       bool     // its engine has transactions
+	Strict       bool     // on SQLite: columns hold values of their type only
+	Reuses       bool     // its one key column is a number that SQLite gives out again
+	Words        *Words   // of a full-text index of SQLite
+	FullText     []string // on MariaDB and MySQL: indexes that keep words of rows that went until the table is optimized
+	Above        []*Table // on PostgreSQL: whose rows its own are, too (INHERITS)
 	Columns      []Column
 	Indexes      []Index
 	Checks       []Check
@@ -54,6 +59,8 @@ type Column struct {
 	Size      int64    // characters or bytes that it holds at most; 0 where there is no limit
 	NotNull   bool
 	Generated bool   // the database makes its values
+	Made      string // of one that is generated: from what, where the catalogue says it
+	Renewed   bool   // MariaDB and MySQL: it becomes the time of each change (ON UPDATE CURRENT_TIMESTAMP)
 	Loose     bool   // texts that differ in bytes may compare as equal
 	Collation string // on SQLite: by which rule, where Loose
 }
@@ -74,8 +81,20 @@ const (
 	Bytes   Class = "bytes"
 	Enum    Class = "enum"
 	JSON    Class = "json"
-	Other   Class = "other"
+	// Compound values are several, or none that an id could be: arrays, sets,
+	// ranges, documents, shapes.
+	Compound Class = "compound"
+	// Large is the number of a large object of PostgreSQL, which stands elsewhere.
+	Large Class = "large object"
+	Other Class = "other"
 )
+
+// Words is what a full-text index of SQLite does with words of rows that go.
+type Words struct {
+	Of     string // the table whose texts it knows; "" where it holds them itself, or none
+	Kept   bool   // they stay until segments are merged: no FTS5, or one without secure-delete
+	Synced bool   // a trigger tells it of them
+}
 
 // Index is an index, the primary key among them.
 type Index struct {
@@ -87,6 +106,8 @@ type Index struct {
 	// Bytewise are expressions of PostgreSQL, as it writes them, that are compared
 	// by bytes (COLLATE "C").
 	Bytewise []string
+	// Expressions are what the columns "" stand for, as the database writes them.
+	Expressions []string
 	// NullsEqual says that a UNIQUE index takes one NULL only.
 	NullsEqual bool
 }
@@ -127,7 +148,7 @@ func (t *Table) Path() string {
 }
 
 // Table finds a table as a map writes it, or nil.
-func (s *Schema) Table(name string) *Table { return s.byName[s.fold(name)] }
+func (s *Schema) Table(name string) *Table { return s.byName[s.foldTable(name)] }
 
 // NameOf is the table as the map names it, or as it would; "" for none.
 func (s *Schema) NameOf(t *Table) string {
@@ -157,12 +178,21 @@ func (s *Schema) SameAll(a, b []string) bool {
 	})
 }
 
-// fold: only PostgreSQL tells names apart by case.
+// fold: only PostgreSQL tells names of columns apart by case.
 func (s *Schema) fold(name string) string {
 	if s.Kind == sqldb.Postgres {
 		return name
 	}
 	return strings.ToLower(name)
+}
+
+// foldTable: on MariaDB and MySQL names of tables are those of files, which the
+// system tells apart by case or not.
+func (s *Schema) foldTable(name string) string {
+	if s.exact {
+		return name
+	}
+	return s.fold(name)
 }
 
 // JSON reports whether the column can hold a document with members: on SQLite

@@ -14,15 +14,18 @@ func (r *reader) sqlite([]string) error {
 	var key, hidden int
 	err := r.each(`SELECT l.name, l.type, l.wr, l.strict, COALESCE(m.sql, ''), c.name, c.type, c."notnull", c.pk, c.hidden
 		FROM pragma_table_list l JOIN sqlite_schema m ON m.name = l.name AND m.type IN ('table', 'view') JOIN pragma_table_xinfo(l.name, 'main') c
-		WHERE l.schema = 'main' AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND c.hidden <> 1 ORDER BY l.name, c.cid`, nil,
+		WHERE l.schema = 'main' AND l.type <> 'shadow' AND l.name NOT LIKE 'sqlite\_%' ESCAPE '\' AND c.hidden <> 1 ORDER BY l.name, c.cid`, nil,
 		[]any{&table, &kind, &bare, &strict, &text, &column, &typ, &notNull, &key, &hidden}, func() {
 			t := r.table("main", table)
 			if t == nil {
 				return
 			}
 			t.Default, t.Strict, texts[t] = true, strict, text
-			if kind == "view" {
+			switch kind {
+			case "view":
 				t.Form = View
+			case "virtual":
+				t.Form = Virtual
 			}
 			t.Columns = append(t.Columns, sqliteColumn(column, typ, strict, notNull || key > 0 && bare, hidden > 1))
 			if key > 0 {
@@ -46,6 +49,9 @@ func (r *reader) sqlite([]string) error {
 	if err := r.sqliteForeign(pk, texts); err != nil {
 		return err
 	}
+	if err := r.sqliteWords(texts); err != nil {
+		return err
+	}
 	var name string
 	return r.each(`SELECT tbl_name, name FROM sqlite_schema WHERE type = 'trigger' AND sql NOT LIKE '%INSTEAD OF%' ORDER BY tbl_name, name`, nil, []any{&table, &name}, func() {
 		if t := r.byID[r.id("main", table)]; t != nil {
@@ -53,6 +59,38 @@ func (r *reader) sqlite([]string) error {
 		}
 	})
 }
+
+// sqliteWords asks what full-text indexes do with words of rows that go. An FTS5
+// keeps them where it was not told otherwise, and older kinds always do.
+func (r *reader) sqliteWords(texts map[*Table]string) error {
+	for _, t := range r.Tables {
+		using := fullText.FindStringSubmatch(texts[t])
+		if t.Form != Virtual || using == nil {
+			continue
+		}
+		t.Words = &Words{Kept: true}
+		if of := content.FindStringSubmatch(texts[t]); of != nil {
+			t.Words.Of = strings.Trim(of[1], `"'`+"`[] ")
+		}
+		if strings.EqualFold(using[1], "fts5") {
+			query := `SELECT CAST(v AS INTEGER) = 0 FROM main."` + strings.ReplaceAll(t.Name+"_config", `"`, `""`) + `" WHERE k = 'secure-delete'`
+			if err := r.each(query, nil, []any{&t.Words.Kept}, func() {}); err != nil {
+				return err
+			}
+		}
+		err := r.each(`SELECT COUNT(*) > 0 FROM sqlite_schema WHERE type = 'trigger' AND INSTR(LOWER(sql), LOWER(?)) > 0`, []any{t.Name}, []any{&t.Words.Synced}, func() {})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var (
+	where    = regexp.MustCompile(`(?is)\)\s*where\b.*$`)
+	fullText = regexp.MustCompile(`(?i)\busing\s+(fts\d)\b`)
+	content  = regexp.MustCompile(`(?i)[(,]\s*content\s*=\s*([^,)]*)`)
+)
 
 var autoincrement = regexp.MustCompile(`(?i)\bautoincrement\b`)
 
@@ -70,17 +108,21 @@ func sqliteColumn(name, typ string, strict, notNull, generated bool) Column {
 }
 
 func (r *reader) sqliteIndexes() error {
-	var table, name, column, collation string
+	var table, name, column, collation, text string
 	var unique, partial, primary bool
-	return r.each(`SELECT m.name, l.name, l."unique", l.partial, l.origin = 'pk', COALESCE(i.name, ''), COALESCE(i.coll, '')
-		FROM sqlite_schema m JOIN pragma_index_list(m.name, 'main') l JOIN pragma_index_xinfo(l.name, 'main') i
+	return r.each(`SELECT m.name, l.name, l."unique", l.partial, l.origin = 'pk', COALESCE(i.name, ''), COALESCE(i.coll, ''), COALESCE(x.sql, '')
+		FROM sqlite_schema m JOIN pragma_index_list(m.name, 'main') l JOIN pragma_index_xinfo(l.name, 'main') i LEFT JOIN sqlite_schema x ON x.type = 'index' AND x.name = l.name
 		WHERE m.type = 'table' AND i.key = 1 ORDER BY m.name, l.seq, i.seqno`, nil,
-		[]any{&table, &name, &unique, &partial, &primary, &column, &collation}, func() {
+		[]any{&table, &name, &unique, &partial, &primary, &column, &collation, &text}, func() {
 			t := r.byID[r.id("main", table)]
 			if t == nil {
 				return
 			}
-			t.index(name, column, unique, partial).Primary = primary
+			i := t.index(name, column, unique, partial)
+			if i.Primary = primary; column == "" { // an expression: the statement has it
+				_, inside, _ := strings.Cut(text, "(")
+				i.Expressions = []string{where.ReplaceAllString(inside, "")}
+			}
 			if c := r.Column(t, column); c != nil && !strings.EqualFold(collation, "binary") {
 				c.Loose, c.Collation = true, collation // as far as an index tells
 			}
