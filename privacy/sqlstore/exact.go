@@ -205,7 +205,7 @@ func (s *Store) among(c *condition, f field, ids []string) {
 		other.add(f.escaped()+" IN ("+marks(f.byteMark(), len(far))+")", far...)
 		if len(values) > 0 {
 			var near condition
-			f.hold(&near, values, texts)
+			s.hold(&near, f, values, texts)
 			other = either(near, other)
 		}
 		c.add(other.String(), other.args...)
@@ -215,11 +215,11 @@ func (s *Store) among(c *condition, f field, ids []string) {
 		c.add("1 = 0")
 		return
 	}
-	f.hold(c, values, texts)
+	s.hold(c, f, values, texts)
 }
 
 // hold asks that a column holds one of the values, which texts spell.
-func (f field) hold(c *condition, values, texts []any) {
+func (s *Store) hold(c *condition, f field, values, texts []any) {
 	if f.kind != other {
 		c.add(f.name+" IN ("+marks(f.mark(), len(values))+")", values...)
 	}
