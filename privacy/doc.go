@@ -203,6 +203,7 @@
 //	privacy.plans.partial     plans     alarm: data is left in a store
 //	privacy.plans.waiting     plans     notice: their delay is over, and nobody approves or executes them
 //	privacy.plans.ahead       plans     alarm: made while a clock was ahead, and not due before that time
+//	privacy.plans.forged      plans     alarm: somebody has written into their rows
 //	privacy.store.durability  settings  alarm: the database loses what was committed
 //	privacy.store.replica     sources   notice: the database follows another one (MariaDB)
 //

@@ -133,7 +133,7 @@ func merged(a, b map[string][]string) map[string][]string {
 // intent is in the ledger: a store that was down may hold them when no other
 // lists them any more.
 func (r *replay) begun(ctx context.Context) ([]datastore.Person, error) {
-	rows, err := r.d.openPlans(ctx)
+	rows, err := r.d.openPlans(ctx, r.ledger)
 	if err != nil {
 		return nil, err
 	}
