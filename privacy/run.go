@@ -133,7 +133,7 @@ func (d *Desk) runReplay(ctx context.Context) Finding {
 		f.Level, f.Remedy = HealthAlarm, err.Error()
 		return f
 	case err == nil && !d.replayDue(m) && !d.releasedSince(ctx, m):
-		if _, err = d.look(ctx); err == nil {
+		if _, err = d.look(ctx); err == nil || errors.Is(err, ErrUnderWay) { // this pass goes on with that
 			return f
 		}
 		if !errors.Is(err, ErrBehind) && !errors.Is(err, ErrNumbers) {
