@@ -15,6 +15,7 @@ import (
 
 	"github.com/crmguard/crmguard/privacy"
 	"github.com/crmguard/crmguard/privacy/certificate"
+	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
 func (s *system) public() ed25519.PublicKey { return s.key.Public().(ed25519.PublicKey) }
@@ -67,4 +68,37 @@ func TestCertificate(t *testing.T) {
 	require.NoError(t, err)
 	require.NotContains(t, string(payload), ann)
 	require.NotContains(t, string(payload), "ann@a.example")
+}
+
+// A certificate is signed before the ledger says that the erasure is done: one that
+// somebody reads out of the database, of an erasure that is voided, verifies. It is
+// given out by nobody, and the ledger does not know its digest.
+func TestACertificateOfAnErasureThatIsVoided(t *testing.T) {
+	s := quick(t)
+	p := s.approved(s.contact("ann@a.example"))
+	var signed []byte
+	for n := 1; signed == nil; n++ { // to the place between certificate and ledger
+		s.fuse.left = n
+		_, err := s.desk.Execute(t.Context(), p.ID)
+		s.fuse.left = 0
+		require.Error(t, err)
+		require.NoError(t, s.db.QueryRowContext(t.Context(), `SELECT certificate FROM crmguard_privacy_plan WHERE id = ?`, p.ID).Scan(&signed))
+	}
+	row := s.planRow(p.ID)
+	s.exec(`UPDATE crmguard_privacy_plan SET mac = ? WHERE id = ?`, []byte("1.AAAA"), p.ID) // somebody takes it away
+	require.NoError(t, s.desk.Void(t.Context(), privacy.Voiding{Plan: p.ID, By: "user/1", Approved: "user/2", Because: "lost"}))
+	s.putPlan(p.ID, row) // and brings it back
+	for range 2 {
+		o, err := s.desk.Execute(t.Context(), p.ID)
+		require.ErrorIs(t, err, privacy.ErrVoided)
+		require.Empty(t, o.Certificate)
+	}
+	require.Equal(t, 0, s.count(`SELECT COUNT(*) FROM crmguard_privacy_plan WHERE certificate IS NOT NULL`))
+	_, err := certificate.Verify(signed, s.public())
+	require.NoError(t, err, "the signature is good")
+	ledger, err := s.ledger.Read(t.Context())
+	require.NoError(t, err)
+	for _, e := range ledger.Plan(p.ID) {
+		require.NotEqual(t, erasurelog.Done, e.Op)
+	}
 }

@@ -117,6 +117,11 @@ func (x *execution) isDone(ctx context.Context, tx datastore.Tx, b beside, plan,
 		case erasurelog.Begun, erasurelog.Left:
 		case erasurelog.Finished:
 			return nil, nil
+		case erasurelog.Withdrawn: // its row was taken away, and came back
+			if plan == x.row.id {
+				return nil, ErrVoided
+			}
+			return nil, nil
 		default:
 			if plan != x.row.id {
 				return nil, nil
@@ -176,6 +181,9 @@ func (x *execution) close(ctx context.Context) (Outcome, error) {
 		}
 		return x.d.recordHead(ctx, tx, x.ledger.Head(), row.tenant, "privacy.ledger", planAttr(row.id))
 	})
+	if errors.Is(err, ErrVoided) {
+		return Outcome{}, x.ends(ctx, stateVoid, err)
+	}
 	if err != nil {
 		return Outcome{}, err
 	}

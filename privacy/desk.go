@@ -57,6 +57,8 @@ func (e *StoreError) Error() string {
 	switch {
 	case errors.Is(e.Err, datastore.ErrLater):
 		return "privacy: store " + e.Store + ": " + e.Op + ": not finished yet"
+	case errors.Is(e.Err, datastore.ErrShared):
+		return "privacy: store " + e.Store + ": " + e.Op + ": " + datastore.ErrShared.Error()
 	case errors.Is(e.Err, context.Canceled), errors.Is(e.Err, context.DeadlineExceeded):
 		return "privacy: store " + e.Store + ": " + e.Op + ": stopped"
 	}

@@ -34,7 +34,8 @@
 //   - What the schema refuses is an error when an erasure is planned: it is carried
 //     out in a transaction then, and taken back.
 //   - By what the other stores find the person stands sealed beside the ledger
-//     until they have erased.
+//     until they have erased. What is somebody else's by then leads to nobody: the
+//     outcome is Partial.
 //   - One intent, one certificate and one end for each plan, also where several
 //     processes execute it. A row of a plan that somebody has written into the
 //     database is refused; an older one put back makes the desk look again.
@@ -148,14 +149,18 @@
 // or certified twice; only PlanErasure may leave a second plan, which is
 // cancelled with the first one's end. Where a commit failed behind the intent,
 // others meet ErrBehind until that plan is executed again.
-// While an erasure is under way, or Partial, [Desk.Ready] is ErrBehind; processes
-// that serve go on erasing others.
+// While an erasure is under way, or Partial, [Desk.Ready] is ErrBehind and
+// ErrUnderWay; processes that serve go on erasing others. A health check of theirs
+// answers that all is well on ErrUnderWay as long as [GateError].Since is young; a
+// process that starts waits.
 //
 // # Errors
 //
 //	sentinel              lasts      what the operator does
 //	erasurelog's errors   as they say there
 //	ErrBehind             permanent  keep readers out and call Replay, again while a store is down; where an erasure was begun and not finished, Execute it again
+//	ErrUnderWay           temporary  (with ErrBehind, in a *GateError) none while Since is young; then Execute what UnderWay names
+//	ErrNoteGone           permanent  put the notes of the ledger back, or Void, and see to the other stores by hand
 //	ErrMarkForged         permanent  find out who wrote to the database, keep readers out, Replay
 //	ErrUndecided          permanent  Decide about each of Replayed.Undated, then Replay
 //	ErrNumbers            permanent  keep writers out, Replay
@@ -203,6 +208,7 @@
 //	privacy.plans.partial     plans     alarm: data is left in a store
 //	privacy.plans.waiting     plans     notice: their delay is over, and nobody approves or executes them
 //	privacy.plans.ahead       plans     alarm: made while a clock was ahead, and not due before that time
+//	privacy.plans.forged      plans     alarm: somebody has written into their rows
 //	privacy.store.durability  settings  alarm: the database loses what was committed
 //	privacy.store.replica     sources   notice: the database follows another one (MariaDB)
 //

@@ -74,7 +74,7 @@ var errUncalled = errors.New("privacy: the store did not end its transaction wit
 // those whom it names.
 func (x *execution) prepare(ctx context.Context, begun bool) (err error) {
 	if begun && x.row.intent > 0 {
-		noted, err := x.d.noted(ctx, x.ledger, x.plan)
+		noted, err := x.known(ctx)
 		x.identities = noted.Identities
 		return err
 	}
@@ -101,7 +101,7 @@ func (x *execution) before(ctx context.Context) (err error) {
 		return err
 	}
 	if len(x.d.cfg.Stores) > 0 {
-		noted, err := x.d.noted(ctx, x.ledger, x.plan) // after the database was asked
+		noted, err := x.known(ctx) // after the database was asked
 		if err != nil {
 			return err
 		}

@@ -263,7 +263,7 @@ func TestWhoeverWritesToThePlanTable(t *testing.T) {
 	o := s.done(p.ID)
 	for column, value := range map[string]any{
 		"outcome": []byte(`{"approved_by":"ceo","by":"nobody","counts":[],"reason":"forged"}`), "certificate": []byte("junk"),
-		"state": "planned", "tenant": "other", "person": "1/x", "intent": 7, "erased": 7, "mac": []byte("1.x"),
+		"tenant": "other", "person": "1/x", "intent": 7, "erased": 7, "mac": []byte("1.x"),
 	} {
 		s.exec(`CREATE TABLE before AS SELECT * FROM crmguard_privacy_plan`)
 		s.exec(`UPDATE crmguard_privacy_plan SET `+column+` = ?`, value)

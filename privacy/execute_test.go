@@ -169,7 +169,7 @@ func TestAForgedPlanOrApprovalIsNotExecuted(t *testing.T) {
 	s.now = s.now.Add(25 * time.Hour)
 	s.exec(`UPDATE crmguard_privacy_plan SET state = 'erased' WHERE id = ?`, third.ID)
 	_, err = s.desk.Execute(t.Context(), third.ID)
-	require.ErrorIs(t, err, privacy.ErrPlanForged, "a state without an approval")
+	require.ErrorIs(t, err, privacy.ErrNotApproved, "a state without an approval")
 }
 
 func TestAStoreThatErasesNothingMakesItPartial(t *testing.T) {

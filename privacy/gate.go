@@ -1,6 +1,7 @@
 package privacy
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -17,6 +18,10 @@ var (
 	// in this database: it was restored, by whatever tool, or an erasure has begun
 	// that not every store has answered, or is Partial. Remedy: call Replay, or Execute what was begun.
 	ErrBehind = errors.New("privacy: database is behind the erasure ledger")
+	// ErrUnderWay comes with ErrBehind where that is all there is to it: what this
+	// database has not seen the end of was begun here, and the database has erased.
+	// Remedy: none while it is young (GateError.Since), afterwards Execute what it names.
+	ErrUnderWay = errors.New("privacy: an erasure has begun here, and not every other store has answered")
 	// ErrUndecided says that rows of erased persons came back of which nobody
 	// knows whether they are older than the erasure. Remedy: Decide about each of
 	// Replayed.Undated, then Replay.
@@ -33,6 +38,9 @@ type GateError struct {
 	Pending   int   // persons with whom a replay that failed is not done
 	Undecided int   // rows that wait for Decide
 	Err       error // ErrBehind or ErrUndecided
+
+	UnderWay []string  // with ErrUnderWay: the plans that this database has begun, has erased, and waits for
+	Since    time.Time // of their oldest entry in the ledger that waits
 }
 
 // Error names the remedy.
@@ -42,12 +50,19 @@ func (e *GateError) Error() string {
 		return fmt.Sprintf("%v: a replay did not get through every store; remedy: keep readers out, mend the store and call Replay again", e.Err)
 	case e.Undecided > 0:
 		return fmt.Sprintf("%v (%d rows)", e.Err, e.Undecided)
+	case len(e.UnderWay) > 0:
+		return fmt.Sprintf("%v: %v, since %s; remedy: none while that is not long ago, then Execute it", e.Err, ErrUnderWay, e.Since.Format(time.RFC3339))
 	}
 	return fmt.Sprintf("%v: the database has seen %d of %d entries; remedy: keep readers out and call Replay, or Execute what was begun here", e.Err, e.Mark, e.Head)
 }
 
-// Unwrap returns the sentinel.
-func (e *GateError) Unwrap() error { return e.Err }
+// Unwrap returns the sentinels.
+func (e *GateError) Unwrap() []error {
+	if len(e.UnderWay) > 0 {
+		return []error{e.Err, ErrUnderWay}
+	}
+	return []error{e.Err}
+}
 
 // Gate is what the boot gate found when it let the application serve.
 type Gate struct {
@@ -63,6 +78,11 @@ type Gate struct {
 // after a restore, and with a ledger error when the ledger itself is wrong.
 // [Desk.Gate] says what a nil leaves open, such as a ledger that has not been
 // readable for less than Config.Grace: show its Warning to somebody.
+//
+// It is asked before serving, and by a health check at any time. That one goes on
+// answering that all is well where the error is ErrUnderWay, too, and
+// [GateError].Since is not longer ago than an erasure takes: the database has nothing
+// of the person any more, and was not restored. Whoever starts waits.
 func (d *Desk) Ready(ctx context.Context) error {
 	_, err := d.Gate(ctx)
 	return err
@@ -158,18 +178,58 @@ func (d *Desk) carriedOut(ctx context.Context, m mark, s *erasurelog.State) erro
 		return err
 	}
 	refusal := &GateError{Mark: m.head.N, Head: s.Head().N, Pending: open.pending(), Undecided: open.undecided(), Err: ErrBehind}
+	behind := s.Head().N > m.head.N
 	switch {
-	case s.Head().N > m.head.N, refusal.Pending > 0:
+	case refusal.Pending > 0, behind && refusal.Undecided > 0:
 		return refusal
 	case refusal.Undecided > 0:
 		refusal.Err = ErrUndecided
 		return refusal
 	}
-	behind, err := d.numbersBehind(ctx, s)
-	if err == nil && len(behind) > 0 {
-		err = ErrNumbers
+	if behind {
+		if refusal.UnderWay, refusal.Since, err = d.underWay(ctx, s, m); err != nil || len(refusal.UnderWay) == 0 {
+			return cmp.Or(err, error(refusal))
+		}
 	}
-	return err
+	numbers, err := d.numbersBehind(ctx, s)
+	switch {
+	case err != nil:
+		return err
+	case len(numbers) > 0 && behind:
+		refusal.UnderWay = nil
+		return refusal
+	case len(numbers) > 0:
+		return ErrNumbers
+	case behind:
+		return refusal
+	}
+	return nil
+}
+
+// underWay names the plans that are all that this database lacks of the ledger: it has
+// erased, and not every other store has answered. None where it lacks anything else, or
+// a hold keeps one from its end.
+func (d *Desk) underWay(ctx context.Context, s *erasurelog.State, m mark) (plans []string, since time.Time, err error) {
+	for e := range s.After(m.head.N) {
+		begun, settled, err := d.progress(ctx, d.db, s, e, "")
+		switch {
+		case err != nil || !begun && !settled:
+			return nil, since, err
+		case settled || slices.Contains(plans, e.Plan):
+			continue
+		}
+		_, p, err := d.planned(ctx, e.Plan)
+		if err != nil {
+			return nil, since, err
+		}
+		if _, held, err := d.held(ctx, s, p.Tenant, p.persons()); err != nil || held {
+			return nil, since, err
+		}
+		if plans = append(plans, e.Plan); since.IsZero() {
+			since = e.At
+		}
+	}
+	return plans, since, nil
 }
 
 // unreachable lets a database serve that shows that it was not restored, for the

@@ -54,7 +54,8 @@ func refusalOf(err error) string {
 		err  error
 		code string
 	}{
-		{ErrBehind, "behind"}, // also where a head kept elsewhere says so, and the ledger cannot be read
+		{ErrUnderWay, "under way"}, // what a restore lacks it does not cover
+		{ErrBehind, "behind"},      // also where a head kept elsewhere says so, and the ledger cannot be read
 		{erasurelog.ErrUnreachable, "ledger unreachable"},
 		{erasurelog.ErrRewound, "ledger rewound"},
 		{erasurelog.ErrForged, "ledger forged"},

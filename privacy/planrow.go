@@ -96,11 +96,27 @@ func (d *Desk) readPlan(ctx context.Context, q sqldb.Querier, id, lock string) (
 	case err != nil:
 		return planRow{}, mute("reading the plan", err)
 	}
-	genuine, err := d.cfg.Ledger.VerifyTag(ctx, labelPlan, row.covered(), row.mac)
-	if err == nil && !genuine {
-		err = ErrPlanForged
-	}
+	_, err = d.authentic(ctx, &row)
 	return row, err
+}
+
+// authentic is ErrPlanForged of a row that this system did not write. The row is in
+// the state in which it was written: moved says that somebody has put another one
+// there, which keeps nobody from the plan. Its column is for statements that look for
+// rows; what binds is the mac.
+func (d *Desk) authentic(ctx context.Context, row *planRow) (moved bool, err error) {
+	stands := row.state
+	for _, state := range []string{
+		stands, statePlanned, stateApproved, stateErased, stateWaiting, stateLeft, stateCertified, stateDone, stateCancelled, stateVoid,
+	} {
+		row.state = state
+		ok, err := d.cfg.Ledger.VerifyTag(ctx, labelPlan, row.covered(), row.mac)
+		if ok || err != nil {
+			return state != stands, err
+		}
+	}
+	row.state = stands
+	return false, ErrPlanForged
 }
 
 // storePlan writes a row that the caller has locked.
@@ -112,6 +128,15 @@ func (d *Desk) storePlan(ctx context.Context, tx datastore.Tx, row *planRow) (er
 		SET state = ?, intent = ?, body = ?, approval = ?, erased = ?, outcome = ?, certificate = ?, mac = ?, changed = ? WHERE id = ?`,
 		row.state, row.intent, row.body, row.approval, row.erased, row.outcome, row.certificate, row.mac, d.now().UnixMicro(), row.id)
 	return err
+}
+
+// restate puts the state right that somebody has written.
+func (d *Desk) restate(ctx context.Context, tx datastore.Tx, id string) error {
+	row, err := d.lockPlan(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	return d.storePlan(ctx, tx, &row)
 }
 
 func (d *Desk) insertPlan(ctx context.Context, tx datastore.Tx, row *planRow) (err error) {
@@ -162,9 +187,39 @@ func (row planRow) stays() (r remains, err error) {
 	return r, err
 }
 
-// openPlans lists the plans that still hold a person id.
-func (d *Desk) openPlans(ctx context.Context) (plans []planRow, err error) {
-	return d.plansWhere(ctx, `state IN (?, ?, ?, ?, ?)`, statePlanned, stateApproved, stateErased, stateWaiting, stateLeft)
+// openPlans lists the plans that have not ended, as their rows stand: what somebody
+// may have made of a state does not hide one that the ledger does not know as ended.
+// Without a ledger (nil) it goes by the states alone.
+func (d *Desk) openPlans(ctx context.Context, s *erasurelog.State) (plans []planRow, err error) {
+	plans, err = d.plansWhere(ctx, `state NOT IN (?, ?, ?)`, stateDone, stateCancelled, stateVoid)
+	if err != nil || s == nil {
+		return plans, err
+	}
+	var hidden []string
+	err = sqldb.Each(ctx, d.db, func(rows *sql.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		if !slices.Contains([]erasurelog.Status{erasurelog.Finished, erasurelog.Withdrawn, erasurelog.Cancelled}, s.Status(id)) {
+			hidden = append(hidden, id)
+		}
+		return err
+	}, d.db.Bind(`SELECT id FROM crmguard_privacy_plan WHERE state IN (?, ?, ?)`), stateDone, stateCancelled, stateVoid)
+	for _, id := range hidden {
+		rows, err := d.plansWhere(ctx, `id = ?`, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, row := range rows {
+			of := row
+			switch moved, err := d.authentic(ctx, &of); {
+			case moved, errors.Is(err, ErrPlanForged): // otherwise it ended with another plan of the same persons
+				plans = append(plans, row)
+			case err != nil:
+				return nil, err
+			}
+		}
+	}
+	return plans, mute("reading the plans", err)
 }
 
 func (d *Desk) plansWhere(ctx context.Context, condition string, args ...any) (plans []planRow, err error) {
@@ -189,14 +244,13 @@ func (d *Desk) plansOf(ctx context.Context, p *Plan) (ids []string, err error) {
 			all = append(all, key)
 		}
 	}
-	states := []any{statePlanned, stateApproved, stateErased, stateWaiting, stateLeft, p.ID}
 	for some := range slices.Chunk(all, plansAtOnce) {
 		err := sqldb.Each(ctx, d.db, func(rows *sql.Rows) error {
 			var id string
 			err := rows.Scan(&id)
 			ids = append(ids, id)
 			return err
-		}, d.db.Bind(`SELECT id FROM crmguard_privacy_plan WHERE person IN (`+strings.TrimSuffix(strings.Repeat("?, ", len(some)), ", ")+`) AND state IN (?, ?, ?, ?, ?) AND id <> ? ORDER BY id`), slices.Concat(some, states)...)
+		}, d.db.Bind(`SELECT id FROM crmguard_privacy_plan WHERE person IN (`+strings.TrimSuffix(strings.Repeat("?, ", len(some)), ", ")+`) AND body IS NOT NULL AND id <> ? ORDER BY id`), append(slices.Clone(some), p.ID)...)
 		if err != nil {
 			return nil, mute("reading the plans", err)
 		}

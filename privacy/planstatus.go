@@ -3,6 +3,7 @@ package privacy
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -53,4 +54,24 @@ func (d *Desk) planFindings(ctx context.Context) ([]Finding, error) {
 		ahead.Remedy = "these plans were made or approved while a clock was ahead, and are not due before that time: set the clocks right, cancel them and plan anew"
 	}
 	return []Finding{running, waiting, ahead}, mute("reading the plans", err)
+}
+
+// forgedFinding counts the rows of plans that somebody has written. Only a state that
+// is wrong keeps no plan from being carried out.
+func (d *Desk) forgedFinding(ctx context.Context, g gathered) (Finding, error) {
+	f := Finding{Name: "privacy.plans.forged", Unit: "plans"}
+	rows, err := d.openPlans(ctx, g.ledger)
+	if err != nil {
+		return f, err
+	}
+	for _, row := range rows {
+		switch moved, err := d.authentic(ctx, &row); {
+		case moved, errors.Is(err, ErrPlanForged):
+			f.Value++
+			f.Level, f.Remedy = HealthAlarm, "somebody has written into the rows of plans: find out who; what RunOnce names then, Cancel or Void, and plan anew"
+		case err != nil:
+			return f, nil //nolint:nilerr // privacy.ledger says that its keys do not answer
+		}
+	}
+	return f, nil
 }

@@ -173,13 +173,13 @@ func (r *replay) tenants() []string {
 // made an end of it was killed, or a restore took the plan away.
 func (r *replay) forgotten(ctx context.Context) (ended map[string]string, orphans []string, err error) {
 	ended = map[string]string{}
-	rows, err := r.d.openPlans(ctx)
+	rows, err := r.d.openPlans(ctx, r.ledger)
 	if err != nil {
 		return nil, nil, err
 	}
 	orphans = slices.DeleteFunc(slices.Clone(r.plans), func(id string) bool {
 		status := r.ledger.Status(id)
-		return status == erasurelog.Begun || status == erasurelog.Left || slices.ContainsFunc(rows, func(row planRow) bool { return row.id == id })
+		return status == erasurelog.Begun || status == erasurelog.Left || slices.ContainsFunc(rows, func(row planRow) bool { return row.id == id && len(row.body) > 0 })
 	})
 	for _, row := range rows {
 		p, err := parsePlan(row.body)

@@ -71,18 +71,38 @@ func (r *replay) identify(ctx context.Context) error {
 		return nil
 	}
 	for _, t := range r.targets {
-		found, err := r.d.identities(ctx, datastore.Scope{Tenant: t.person.Tenant, Now: r.now}, []string{t.person.ID})
-		switch {
-		case errors.Is(err, datastore.ErrShared):
-			r.report.Shared++
-		case err != nil:
+		scope := datastore.Scope{Tenant: t.person.Tenant, Now: r.now}
+		noted, shared, err := r.unshared(ctx, scope, t)
+		if err != nil {
 			return err
 		}
+		found, err := r.d.identities(ctx, scope, []string{t.person.ID})
+		if err != nil && !errors.Is(err, datastore.ErrShared) {
+			return err
+		}
+		if shared || err != nil {
+			r.report.Shared++
+		}
+		t.identities = noted
 		if t.identities = merged(t.identities, found); t.identities == nil {
 			t.identities = map[string][]string{} // and not what the database would find by itself
 		}
 	}
 	return nil
+}
+
+// unshared are those of the identities which were noted of a person that are nobody
+// else's by now.
+func (r *replay) unshared(ctx context.Context, scope datastore.Scope, t *target) (left map[string][]string, shared bool, err error) {
+	if len(t.identities) == 0 {
+		return nil, false, nil
+	}
+	persons, err := r.d.persons(ctx, t.person.Tenant, t.person.ID)
+	if err != nil {
+		return nil, false, err
+	}
+	left, is, err := r.d.unshared(ctx, scope, persons, t.identities)
+	return left, is != nil, err
 }
 
 // locate runs a fresh search for every matched person and sorts the rows. A

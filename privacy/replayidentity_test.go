@@ -69,12 +69,13 @@ func (m *mailer) Remaining(ctx context.Context, scope datastore.Scope, found []d
 
 // subscribed makes a system whose leads are known by their address, with a
 // mailer that knows nothing else.
-func subscribed(t *testing.T) (*leads, *mailer) {
-	s := newSystem(t)
+func subscribed(t *testing.T) (*leads, *mailer) { return subscribedOn(newSystem(t)) }
+
+func subscribedOn(s *system) (*leads, *mailer) {
 	l := leadsOf(s, "VARCHAR(64)", true)
 	m := s.cfg.Map
 	m.Tables[len(m.Tables)-1].Columns[0].Identity = "email"
-	s.exec(`CREATE TABLE signups (id INTEGER PRIMARY KEY, email VARCHAR(99), created INTEGER)`)
+	s.exec(`CREATE TABLE signups (id INTEGER PRIMARY KEY, email VARCHAR(99), created BIGINT)`)
 	m.Tables = append(m.Tables, datamap.Table{
 		Name: "signups", Key: []string{"id"}, Created: "created", Erase: datamap.Delete,
 		Edges:   []datamap.Edge{{Columns: []string{"email"}, Identity: "email"}},

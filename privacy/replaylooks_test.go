@@ -105,21 +105,23 @@ func eachLook(t *testing.T, named bool) {
 // A replay of another process begins, and does not get through, while the gate
 // looks: it is not opened over that, and has no grace afterwards.
 func TestAReplayThatBeginsWhileTheGateLooks(t *testing.T) {
-	l, x := known(t)
-	l.erases("lead-one")
-	require.NoError(t, l.desk.Ready(t.Context()))
-	l.add(1, "lead-one", longAgo) // a table was brought back
-	x.holds["1@lead.example"], x.down = true, true
-	other, medium := l.desk, &noteless{Medium: erasurelog.Folder(l.ledgerDir())}
-	medium.then = func() {
-		_, err := other.Replay(t.Context())
-		require.Error(t, err)
-	}
-	var err error
-	l.cfg.Ledger, err = erasurelog.Open(erasurelog.Config{Medium: medium, Digests: digestsOf(l.roots...), Now: func() time.Time { return l.now }})
-	require.NoError(t, err)
-	l.reopen()
-	require.ErrorIs(t, l.desk.Ready(t.Context()), privacy.ErrBehind)
-	require.NoError(t, os.Rename(l.ledgerDir(), l.ledgerDir()+".away"))
-	require.ErrorIs(t, l.desk.Ready(t.Context()), erasurelog.ErrUnreachable)
+	eachSystem(t, func(t *testing.T, s *system) {
+		l, x := knownOn(s)
+		l.erases("lead-one")
+		require.NoError(t, l.desk.Ready(t.Context()))
+		l.add(1, "lead-one", longAgo) // a table was brought back
+		x.holds["1@lead.example"], x.down = true, true
+		other, medium := l.desk, &noteless{Medium: erasurelog.Folder(l.ledgerDir())}
+		medium.then = func() {
+			_, err := other.Replay(t.Context())
+			require.Error(t, err)
+		}
+		var err error
+		l.cfg.Ledger, err = erasurelog.Open(erasurelog.Config{Medium: medium, Digests: digestsOf(l.roots...), Now: func() time.Time { return l.now }})
+		require.NoError(t, err)
+		l.reopen()
+		require.ErrorIs(t, l.desk.Ready(t.Context()), privacy.ErrBehind)
+		require.NoError(t, os.Rename(l.ledgerDir(), l.ledgerDir()+".away"))
+		require.ErrorIs(t, l.desk.Ready(t.Context()), erasurelog.ErrUnreachable)
+	})
 }

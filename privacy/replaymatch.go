@@ -133,7 +133,7 @@ func merged(a, b map[string][]string) map[string][]string {
 // intent is in the ledger: a store that was down may hold them when no other
 // lists them any more.
 func (r *replay) begun(ctx context.Context) ([]datastore.Person, error) {
-	rows, err := r.d.openPlans(ctx)
+	rows, err := r.d.openPlans(ctx, r.ledger)
 	if err != nil {
 		return nil, err
 	}
@@ -146,11 +146,28 @@ func (r *replay) begun(ctx context.Context) ([]datastore.Person, error) {
 		if err != nil {
 			continue // somebody wrote to it
 		}
+		if err := r.isNoted(ctx, row); err != nil {
+			return nil, err
+		}
 		for _, person := range p.persons() {
 			list = append(list, datastore.Person{Tenant: p.Tenant, ID: person})
 		}
 	}
 	return list, nil
+}
+
+// isNoted is ErrNoteGone of an erasure that is under way and was noted.
+func (r *replay) isNoted(ctx context.Context, row planRow) error {
+	if status := r.ledger.Status(row.id); status != erasurelog.Begun && status != erasurelog.Left || slices.Contains(r.plans, row.id) {
+		return nil
+	}
+	if _, err := r.d.authentic(ctx, &row); err != nil {
+		return nil //nolint:nilerr // it says nothing of a note
+	}
+	if f, err := row.factsBody(); err != nil || !f.Noted {
+		return err
+	}
+	return ErrNoteGone
 }
 
 // noted lists what erasures that are under way have noted beside the ledger.

@@ -2,6 +2,7 @@ package privacy
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"strings"
@@ -10,6 +11,8 @@ import (
 	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
+
+const remedyMoved = "somebody has written another state into the row of this plan, which was put right: find out who"
 
 // betweenRuns is how often [Desk.Run] looks what is due.
 const betweenRuns = time.Minute
@@ -64,7 +67,11 @@ const (
 // be looked at.
 func (d *Desk) RunOnce(ctx context.Context) ([]Finding, error) {
 	findings := []Finding{d.runReplay(ctx)}
-	rows, err := d.plansWhere(ctx, `state IN (?, ?, ?, ?, ?)`, stateApproved, stateErased, stateWaiting, stateLeft, stateCertified)
+	ledger, err := d.cfg.Ledger.Latest(ctx)
+	if err != nil {
+		ledger = nil // each plan says so
+	}
+	rows, err := d.openPlans(ctx, ledger)
 	if err != nil {
 		return findings, err
 	}
@@ -73,7 +80,12 @@ func (d *Desk) RunOnce(ctx context.Context) ([]Finding, error) {
 		if ctx.Err() != nil {
 			return findings, ctx.Err()
 		}
-		if full && row.state == stateApproved {
+		moved, err := d.authentic(ctx, &row)
+		if moved {
+			err = d.inTx(ctx, func(tx *sql.Tx) error { return d.restate(ctx, tx, row.id) })
+			findings = append(findings, Finding{Name: "privacy.run.plan", Subject: row.id, Level: HealthAlarm, Value: 1, Unit: "plans", Remedy: remedyMoved})
+		}
+		if err == nil && row.state == statePlanned || full && row.state == stateApproved {
 			continue
 		}
 		f := Finding{Name: "privacy.run.plan", Subject: row.id, Unit: "plans"}
@@ -121,7 +133,7 @@ func (d *Desk) runReplay(ctx context.Context) Finding {
 		f.Level, f.Remedy = HealthAlarm, err.Error()
 		return f
 	case err == nil && !d.replayDue(m) && !d.releasedSince(ctx, m):
-		if _, err = d.look(ctx); err == nil {
+		if _, err = d.look(ctx); err == nil || errors.Is(err, ErrUnderWay) { // this pass goes on with that
 			return f
 		}
 		if !errors.Is(err, ErrBehind) && !errors.Is(err, ErrNumbers) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crmguard/crmguard/internal/sqldb"
 	"github.com/crmguard/crmguard/internal/testdb"
+	"github.com/crmguard/crmguard/privacy"
 )
 
 // eachSystem runs f in a system on each of the four databases, through each of
@@ -27,6 +28,15 @@ func eachSystem(t *testing.T, f func(t *testing.T, s *system)) {
 			})
 		}
 	}
+}
+
+// eachQuick is eachSystem without delay, lease and cap.
+func eachQuick(t *testing.T, f func(t *testing.T, s *system)) {
+	eachSystem(t, func(t *testing.T, s *system) {
+		s.cfg.Delay, s.cfg.Lease, s.cfg.PerDay = privacy.None, privacy.None, privacy.None
+		s.reopen()
+		f(t, s)
+	})
 }
 
 // create makes the tables of the application, with the types that applications

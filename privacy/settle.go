@@ -61,14 +61,14 @@ func (d *Desk) behind(ctx context.Context, tx datastore.Tx, s *erasurelog.State,
 // standing reads a plan row that this transaction has not stored itself, with a
 // lock where that is MariaDB's: its transactions have an older view otherwise, by
 // which what another one has erased would not count.
-func (d *Desk) standing(ctx context.Context, tx datastore.Tx, id, lock string, own []planRow) (planRow, error) {
+func (d *Desk) standing(ctx context.Context, q sqldb.Querier, id, lock string, own []planRow) (planRow, error) {
 	if i := slices.IndexFunc(own, func(row planRow) bool { return row.id == id }); i >= 0 {
 		return own[i], nil
 	}
 	if d.db.Kind != sqldb.MariaDB && d.db.Kind != sqldb.MySQL {
 		lock = ""
 	}
-	return d.readPlan(ctx, tx, id, lock)
+	return d.readPlan(ctx, q, id, lock)
 }
 
 // progress says whether this database has begun the plan of an entry, and
@@ -77,7 +77,7 @@ func (d *Desk) standing(ctx context.Context, tx datastore.Tx, id, lock string, o
 // about no erasure, and what was voided, needs nothing. A plan that is done in
 // the ledger and not here is neither: its end was lost with a state of the
 // database.
-func (d *Desk) progress(ctx context.Context, tx datastore.Tx, s *erasurelog.State, e erasurelog.Entry, lock string, own ...planRow) (begun, settled bool, err error) {
+func (d *Desk) progress(ctx context.Context, q sqldb.Querier, s *erasurelog.State, e erasurelog.Entry, lock string, own ...planRow) (begun, settled bool, err error) {
 	switch e.Op {
 	case erasurelog.Intent, erasurelog.Partial, erasurelog.Done:
 	default:
@@ -86,7 +86,7 @@ func (d *Desk) progress(ctx context.Context, tx datastore.Tx, s *erasurelog.Stat
 	if e.Ignored || s.Status(e.Plan) == erasurelog.Withdrawn {
 		return false, true, nil
 	}
-	row, err := d.standing(ctx, tx, e.Plan, lock, own)
+	row, err := d.standing(ctx, q, e.Plan, lock, own)
 	switch {
 	case errors.Is(err, ErrNoPlan), errors.Is(err, ErrPlanForged):
 		return false, false, nil

@@ -46,6 +46,10 @@ func (d *Desk) Status(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	forged, err := d.forgedFinding(ctx, g)
+	if err != nil {
+		return nil, err
+	}
 	out := []Finding{
 		d.gateFinding(g), d.openingFinding(g), pendingFinding(g), undecidedFinding(g), numbersFinding(g), d.replayFinding(g),
 		ledgerFinding(g), g.anchorFinding(), d.clockFinding(g), partialFinding(g),
@@ -54,7 +58,7 @@ func (d *Desk) Status(ctx context.Context) ([]Finding, error) {
 	if err != nil {
 		return nil, mute("asking the database", err)
 	}
-	return slices.Concat(out, plans, settings), ctx.Err() // what was cancelled would be taken for a fault of the ledger
+	return slices.Concat(out, plans, []Finding{forged}, settings), ctx.Err() // what was cancelled would be taken for a fault of the ledger
 }
 
 // gathered is what findings are made of. Where the ledger is wrong, or cannot be

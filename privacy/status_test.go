@@ -52,7 +52,7 @@ func TestASoundDeskSaysWhatItLookedAt(t *testing.T) {
 	}
 	require.Equal(t, map[string]int{
 		"privacy.gate": well, "privacy.opening": well, "privacy.replay.pending": well, "privacy.replay.undecided": well, "privacy.numbers": well, "privacy.replay.age": well, "privacy.plans.ahead": well, "privacy.ledger": well, "privacy.ledger.anchors": notice, "privacy.clock": well,
-		"privacy.plans.running": well, "privacy.plans.partial": well, "privacy.plans.waiting": well, "privacy.store.durability": well,
+		"privacy.plans.running": well, "privacy.plans.partial": well, "privacy.plans.waiting": well, "privacy.plans.forged": well, "privacy.store.durability": well,
 	}, levels)
 	require.EqualValues(t, 2, s.found("privacy.ledger", "").Value, "begun and done")
 	s.anchor, err = s.desk.LedgerHead(t.Context())

@@ -2,14 +2,11 @@ package privacy
 
 import (
 	"context"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
-	"github.com/crmguard/crmguard/privacy/datastore"
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
 
@@ -72,33 +69,4 @@ func (d *Desk) Unsuppress(ctx context.Context, tenant, kind, value string) error
 		e.Known = []string{w.known(kind, value)}
 		return e, w.err
 	})
-}
-
-// identities asks the database by what it knows the persons, in every spelling
-// that stands there.
-func (d *Desk) identities(ctx context.Context, scope datastore.Scope, persons []string) (map[string][]string, error) {
-	knows, ok := d.database.(interface {
-		Identities(ctx context.Context, scope datastore.Scope) (map[string][]string, error)
-	})
-	if !ok {
-		return nil, nil
-	}
-	all := map[string][]string{}
-	for _, person := range persons {
-		scope := scope
-		scope.Person = person
-		found, err := ask(ctx, d, d.database.Name(), "find", about(scope.Tenant, person), func(ctx context.Context) (map[string][]string, error) {
-			return knows.Identities(ctx, scope)
-		})
-		if err != nil {
-			return nil, err
-		}
-		for kind, values := range found {
-			all[kind] = append(all[kind], values...)
-		}
-	}
-	for kind := range maps.Keys(all) {
-		all[kind] = slices.Compact(slices.Sorted(slices.Values(all[kind])))
-	}
-	return all, nil
 }

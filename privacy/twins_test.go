@@ -24,8 +24,10 @@ func (b addressBook) Find(ctx context.Context, scope datastore.Scope) ([]datasto
 }
 
 // known makes a system with a person who is known to an address book.
-func known(t *testing.T) (*leads, *mailer) {
-	l, x := subscribed(t)
+func known(t *testing.T) (*leads, *mailer) { return knownOn(newSystem(t)) }
+
+func knownOn(s *system) (*leads, *mailer) {
+	l, x := subscribedOn(s)
 	l.cfg.Stores[len(l.cfg.Stores)-1] = addressBook{x}
 	l.reopen()
 	l.add(1, "lead-one", longAgo)

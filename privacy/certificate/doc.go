@@ -39,6 +39,13 @@
 //   - That a statement is true: it is what the signer says.
 //   - To keep personal data out of names: stores, tables, reasons and what is not
 //     covered are the application's words, and stand in the clear.
+//   - That the erasure came to its end. It is signed a moment before the ledger says
+//     so: whoever has a copy from that moment, of an erasure that was voided then, has
+//     a good signature. What was given out has its Digest in the ledger (Cert of the
+//     entry Done) and in the audit trail; ask for one of them.
+//   - Whose erasure it is, to who lacks the salt: neither tenant nor installation
+//     stand there, and Intent counts in one ledger. Keep one key for one ledger. Nor
+//     that it is the newest of the person, who may have come back.
 //   - When it was signed, and whether the key was good then. A key that was lost to
 //     somebody else is taken from the list, and its certificates with it.
 //   - To end a call of the signer: [Sign] returns when its context ends and leaves

@@ -1,0 +1,62 @@
+package privacy
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/crmguard/crmguard/privacy/datastore"
+)
+
+// identities asks the database by what it knows the persons, in every spelling
+// that stands there.
+func (d *Desk) identities(ctx context.Context, scope datastore.Scope, persons []string) (map[string][]string, error) {
+	knows, ok := d.database.(interface {
+		Identities(ctx context.Context, scope datastore.Scope) (map[string][]string, error)
+	})
+	if !ok {
+		return nil, nil
+	}
+	all := map[string][]string{}
+	for _, person := range persons {
+		scope := scope
+		scope.Person = person
+		found, err := ask(ctx, d, d.database.Name(), "find", about(scope.Tenant, person), func(ctx context.Context) (map[string][]string, error) {
+			return knows.Identities(ctx, scope)
+		})
+		if err != nil {
+			return nil, err
+		}
+		for kind, values := range found {
+			all[kind] = append(all[kind], values...)
+		}
+	}
+	for kind := range maps.Keys(all) {
+		all[kind] = slices.Compact(slices.Sorted(slices.Values(all[kind])))
+	}
+	return all, nil
+}
+
+// unshared leaves out of what persons were known by, once, what is somebody else's
+// by now; shared says that there was some, and it is not to be passed over.
+func (d *Desk) unshared(ctx context.Context, scope datastore.Scope, persons []string, identities map[string][]string) (left map[string][]string, shared, err error) {
+	knows, ok := d.database.(interface {
+		Unshared(ctx context.Context, scope datastore.Scope) (map[string][]string, error)
+	})
+	if !ok || len(identities) == 0 {
+		return identities, nil, nil
+	}
+	scope.Person, scope.Aliases, scope.Identities = persons[0], persons[1:], identities
+	type answer struct {
+		left   map[string][]string
+		shared error
+	}
+	a, err := ask(ctx, d, d.database.Name(), "find", about(scope.Tenant, persons[0]), func(ctx context.Context) (a answer, err error) {
+		if a.left, err = knows.Unshared(ctx, scope); errors.Is(err, datastore.ErrShared) {
+			a.shared, err = &StoreError{d.database.Name(), "find", err}, nil
+		}
+		return a, err
+	})
+	return a.left, a.shared, err
+}
