@@ -71,14 +71,17 @@ func (r *replay) identify(ctx context.Context) error {
 		return nil
 	}
 	for _, t := range r.targets {
-		found, err := r.d.identities(ctx, datastore.Scope{Tenant: t.person.Tenant, Now: r.now}, []string{t.person.ID})
+		found, err := r.d.knownBy(ctx, datastore.Scope{Tenant: t.person.Tenant, Now: r.now}, []string{t.person.ID})
 		switch {
 		case errors.Is(err, datastore.ErrShared):
 			r.report.Shared++
 		case err != nil:
 			return err
 		}
-		if t.identities = merged(t.identities, found); t.identities == nil {
+		if found.shredded {
+			r.report.Sealed++
+		}
+		if t.identities = merged(t.identities, found.values); t.identities == nil {
 			t.identities = map[string][]string{} // and not what the database would find by itself
 		}
 	}

@@ -22,18 +22,9 @@ func (c *Case) make(d *drawer, t *table, r *row) {
 		r.held, r.until, r.because = true, r.parent.until, r.parent.because
 	}
 	goes := slices.Clone(about) // with whom the row goes
-	for _, e := range t.mapped.Edges {
-		if e.Unlink == "" || e.Table == t.name && t.self != "" {
-			continue
-		}
-		if target := c.points(d, t, r, e); target != wholedb.Nobody && target != r.owner && target != r.second {
-			about = append(about, target)
-			r.values[e.Columns[0]] = c.rows[0][target].values["id"]
-			if e.Unlink == datamap.Delete {
-				goes = append(goes, target)
-			}
-		}
-	}
+	names, with := c.point(d, t, r)
+	about, goes = append(about, names...), append(goes, with...)
+	r.goes = goes
 	if r.self != nil {
 		about = append(about, r.self.persons()...) // whose row it names
 	}
@@ -45,17 +36,7 @@ func (c *Case) make(d *drawer, t *table, r *row) {
 		case !col.personal() || col.name == "who":
 			c.plain(t, r, col)
 		case col.name == "email" || col.name == "address":
-			text := "somebody." + token("email", r.n) + "@else.example"
-			if r.owner != wholedb.Nobody {
-				text = c.email(r.owner)
-			}
-			if r.owner != wholedb.Nobody && col.name == "address" {
-				text = one(d, "address", text, text, strings.ToUpper(text))
-			}
-			r.values[col.name] = text
-			if !d.twins {
-				c.place(t, r, goes, col, text, wholedb.Gone)
-			}
+			c.address(d, t, r, goes, col)
 		case !col.notNull && d.upTo(0, 4, "null") == 0:
 		default:
 			w := c.cell(d, t, i, r)
@@ -76,6 +57,31 @@ func (c *Case) make(d *drawer, t *table, r *row) {
 			c.expected.Row(t.mapped.Link.Table, []string{key[0], fmt.Sprint(c.person(n))}, n)
 		}
 	}
+}
+
+// address makes the e-mail address of a row.
+func (c *Case) address(d *drawer, t *table, r *row, goes []int, col column) {
+	text := "somebody." + token("email", r.n) + "@else.example"
+	if r.owner != wholedb.Nobody {
+		text = c.email(r.owner)
+	}
+	if r.owner != wholedb.Nobody && col.name == "address" {
+		text = one(d, "address", text, text, strings.ToUpper(text))
+	}
+	if col.kind != sealed {
+		r.values[col.name] = text
+		if !d.twins {
+			c.place(t, r, goes, col, text, wholedb.Gone)
+		}
+		return
+	}
+	owner := c.ownerOf(r)
+	if col.name == "address" {
+		owner = application
+	}
+	bytes := c.Keys.seal(owner, text)
+	r.values[col.name] = bytes
+	c.placeAll(t, r, goes, col, written{bytes, []string{string(bytes)}, nil})
 }
 
 // place writes down that a text about the row's persons stands in a column.
@@ -109,24 +115,6 @@ func (c *Case) placeAll(t *table, r *row, goes []int, col column, w written) {
 	for _, text := range w.others {
 		c.place(t, r, goes, col, text, rest)
 	}
-}
-
-// points draws whom of its tenant a row points to that is not about them.
-func (c *Case) points(d *drawer, t *table, r *row, e datamap.Edge) int {
-	most := len(c.People) - 1
-	if t.way == personal {
-		most = -1
-		for _, r := range c.rows[0] {
-			if r.values["id"] != nil {
-				most = r.n // of those that are made already
-			}
-		}
-	}
-	target := d.upTo(wholedb.Nobody, most, "points to "+e.Table)
-	if target != wholedb.Nobody && c.People[target].Tenant != r.tenant {
-		return wholedb.Nobody
-	}
-	return target
 }
 
 // key is a value of the row's key.
@@ -189,6 +177,10 @@ func (c *Case) plain(t *table, r *row, col column) {
 			n = r.members[0]
 		}
 		set(fmt.Sprint(c.rows[0][n].values["id"]))
+	case "owner":
+		if r.keys != "" {
+			set(r.keys)
+		}
 	case "due": // made already
 	case "code":
 		set("C" + token(t.n, "code", r.n))

@@ -58,6 +58,7 @@ type drawer struct {
 	tables []*table
 	twins  bool // ids and addresses that differ in nothing but what eyes and collations overlook
 	shared bool // persons of whom one was merged into the other may have one address
+	sealed bool // their addresses are sealed under their keys
 }
 
 func (d *drawer) yes(label string) bool { return rapid.Bool().Draw(d.T, label) }
@@ -86,7 +87,7 @@ func (d *drawer) people() {
 		t.mapped.Columns = append(t.mapped.Columns, datamap.Column{Name: t.mapped.Person, Erase: datamap.Retain})
 	}
 	d.shared = d.yes("one address of merged persons")
-	t.columns = append(t.columns, column{name: "email", kind: name, notNull: true, unique: !d.shared && !d.twins, map_: []datamap.Column{d.address(t)}})
+	t.columns = append(t.columns, d.address(t))
 	if d.yes("merged persons") {
 		t.mapped.Merged = "merged_into"
 		into := column{name: "merged_into", kind: t.person().kind.referring()}
@@ -118,6 +119,9 @@ func (d *drawer) further() {
 	case identity:
 		t.mapped.Tenant = "tenant"
 		address := column{name: "address", kind: name, notNull: true, map_: []datamap.Column{about("address", "")}}
+		if d.upTo(0, 2, "sealed addresses") == 0 { // by the application: whose they are it does not know
+			address.kind, address.map_[0].Sealed = sealed, true
+		}
 		t.mapped.Edges = []datamap.Edge{{Columns: []string{"address"}, Identity: "email"}}
 		t.columns, t.indexed = append(t.columns, address), append(t.indexed, []string{"address"})
 	case link:
@@ -125,6 +129,11 @@ func (d *drawer) further() {
 		t.mapped.Link = &datamap.Link{Table: t.name + "_persons", Record: "record", Person: "who"}
 		if d.yes("a link with columns of its own") {
 			t.mapped.Link.Tenant = "tenant"
+		}
+		if d.yes("key owners") {
+			t.mapped.Link.Owner = "owner"
+			t.columns = append(t.columns, column{name: "owner", kind: name})
+			t.mapped.Columns = append(t.mapped.Columns, datamap.Column{Name: "owner"})
 		}
 	default:
 		t.mapped.Erase, t.leaf = "", true
@@ -235,18 +244,6 @@ func (d *drawer) reference(t *table) {
 		t.rules = append(t.rules, "FOREIGN KEY ("+list(names)+")"+foreign)
 	}
 	d.edge(t, edge, columns...)
-}
-
-// mention points to somebody whom the row is not about.
-func (d *drawer) mention(t *table) {
-	people := d.tables[0]
-	unlink, rules := datamap.Null, []string{"", "NO ACTION", "SET NULL"}
-	if !t.stays && t.self == "" && d.yes("goes with whom it mentions") {
-		unlink, rules, t.leaf = datamap.Delete, []string{"", "NO ACTION", "CASCADE"}, true
-	}
-	c := column{name: "mentioned", kind: people.key[0].kind.referring()}
-	c.refers = d.foreign(people, "id", one(d, "mention goes", rules...))
-	d.edge(t, datamap.Edge{Table: people.name, Unlink: unlink}, c)
 }
 
 // rule is what a foreign key does that would not be wrong.

@@ -27,7 +27,9 @@ type row struct {
 	parent  *row
 	self    *row // of the same table
 	subject string
-	members []int // of a link
+	members []int  // of a link
+	goes    []int  // persons with whom it goes, whose row it is not, too
+	keys    string // owner of the keys of a record of several persons
 	// Of a row that an obligation keeps, itself or with what it hangs on.
 	held    bool
 	until   time.Time
@@ -111,6 +113,9 @@ func (c *Case) draw(d *drawer, t *table) (out []*row) {
 				if n != first && n%2 == first%2 && d.yes("member, too") {
 					r.members = append(r.members, n)
 				}
+			}
+			if t.mapped.Link.Owner != "" && d.upTo(0, 4, "no key owner") > 0 {
+				r.keys = "r:" + uuidOf(t.n, "owner", len(out))
 			}
 			add(r)
 		}
