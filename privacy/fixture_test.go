@@ -266,7 +266,7 @@ func (s *system) openWith(m *datamap.Map) {
 		Now:     func() time.Time { return s.now },
 	})
 	require.NoError(t, err)
-	store, err := sqlstore.Open(t.Context(), sqlstore.Config{Name: "crm", DB: s.db, Map: m, Redact: s.redact, EraseOwner: s.keys.erase})
+	store, err := sqlstore.Open(t.Context(), sqlstore.Config{Name: "crm", DB: s.db, Map: m, Redact: s.redact, EraseOwner: s.keys.erase, Open: s.opened})
 	require.NoError(t, err)
 	s.cfg = privacy.Config{
 		Map: m, DB: s.db, Ledger: s.ledger,
@@ -288,6 +288,15 @@ func (s *system) reopen() {
 	var err error
 	s.desk, err = privacy.Open(s.t.Context(), s.cfg)
 	require.NoError(s.t, err)
+}
+
+// opened opens a sealed identity.
+func (s *system) opened(_ context.Context, _, owner, _, _, _ string, sealed []byte) (any, error) {
+	text, err := s.keys.open(owner, sealed)
+	if errors.Is(err, errErased) {
+		return nil, datastore.ErrShredded
+	}
+	return text, err
 }
 
 func (s *system) eraseKeys(ctx context.Context, tenant, person string) error {

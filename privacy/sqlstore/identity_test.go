@@ -114,6 +114,30 @@ func TestIdentitiesAreBounded(t *testing.T) {
 	})
 }
 
+// By an identity whose key was destroyed nothing is found; the others lead on.
+func TestAnIdentityThatCannotBeOpenedAnyMore(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		exec(t, db, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email BLOB); CREATE TABLE accounts (id TEXT PRIMARY KEY, person TEXT, email TEXT); CREATE TABLE signups (id INTEGER PRIMARY KEY, mail TEXT, second TEXT)`)
+		exec(t, db, `INSERT INTO contacts VALUES ('c1', 'p1', ?)`, []byte("sealed"))
+		exec(t, db, `INSERT INTO accounts VALUES ('a1', 'p1', 'ann@x'); INSERT INTO signups VALUES (1, 'ann@x', NULL), (2, 'sealed', NULL)`)
+		people, accounts := contacts, contacts
+		people.Columns = []datamap.Column{{Name: "email", Category: "contact.email", Identity: "email", Sealed: true}}
+		accounts.Name = "accounts"
+		cfg := handed(db, people, accounts, byMail("signups", false))
+		cause := datastore.ErrShredded
+		cfg.Open = func(context.Context, string, string, string, string, string, []byte) (any, error) { return nil, cause }
+		s, err := sqlstore.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		require.Equal(t, []string{"accounts a1", "contacts c1", "signups 1"}, found(t, s, "p1"))
+		known, err := s.Identities(t.Context(), scopeOf("p1"))
+		require.ErrorIs(t, err, datastore.ErrShredded)
+		require.Equal(t, map[string][]string{"email": {"ann@x"}}, known)
+		cause = errors.New("the keys do not answer")
+		_, err = s.Find(t.Context(), scopeOf("p1"))
+		require.ErrorIs(t, err, cause, "nobody knows whether it leads to more")
+	})
+}
+
 // Sealed columns are opened and searched by the application.
 func TestSealedIdentities(t *testing.T) {
 	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {

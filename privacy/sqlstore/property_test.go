@@ -23,7 +23,7 @@ import (
 func TestErasuresOnRandomSchemas(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		require.NoError(t, privacy.Install(t.Context(), d.Open(t)))
-		randomschema.Walk(t, d, 12, func(rt *rapid.T, c *randomschema.Case, db wholedb.DB) {
+		randomschema.Walk(t, d, 12, randomschema.Options{Undated: true, Shared: true}, func(rt *rapid.T, c *randomschema.Case, db wholedb.DB) {
 			s := openRandom(t, rt, c, db)
 			group := c.Group(rapid.IntRange(0, len(c.People)-1).Draw(rt, "erased"))
 			scopes := make([]datastore.Scope, len(group))
@@ -62,7 +62,7 @@ func openRandom(t *testing.T, rt require.TestingT, c *randomschema.Case, db whol
 		Redact: func(_ context.Context, r sqlstore.JointRow) (sqlstore.Redaction, error) {
 			return redaction(c, r), nil
 		},
-		EraseOwner: c.Keys.Erase,
+		EraseOwner: c.Keys.Erase, LeaveShared: c.Shared(),
 	})
 	require.NoError(rt, err)
 	return s

@@ -27,7 +27,9 @@ type Case struct {
 	rows       [][]*row // by table
 	into       []int    // by person, whom they were merged into
 	oneAddress []bool   // by person, who has that one's
+	same       []int    // by person, another one who has the address, too, and is not merged
 	twins      bool
+	prefix     bool
 	sealed     bool // the addresses of persons are sealed under their keys
 	expected   wholedb.Expectation
 }
@@ -45,7 +47,7 @@ func Draw(t *rapid.T, on testdb.Name, opts Options) *Case {
 	for range d.upTo(1, 7, "tables") {
 		d.further()
 	}
-	c := &Case{Name: on, tables: d.tables, twins: d.twins, sealed: d.sealed, Map: &datamap.Map{}}
+	c := &Case{Name: on, tables: d.tables, twins: d.twins, prefix: d.prefix, sealed: d.sealed, Map: &datamap.Map{}}
 	c.Keys.gone = map[string]bool{}
 	for n := range d.upTo(3, 8, "persons") {
 		c.People = append(c.People, Person{Tenant: int64(n%2 + 1)})

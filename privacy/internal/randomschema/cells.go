@@ -62,15 +62,15 @@ func (c *Case) make(d *drawer, t *table, r *row) {
 // address makes the e-mail address of a row.
 func (c *Case) address(d *drawer, t *table, r *row, goes []int, col column) {
 	text := "somebody." + token("email", r.n) + "@else.example"
-	if r.owner != wholedb.Nobody {
-		text = c.email(r.owner)
+	if r.as != wholedb.Nobody {
+		text = c.email(r.as)
 	}
-	if r.owner != wholedb.Nobody && col.name == "address" {
+	if r.as != wholedb.Nobody && col.name == "address" {
 		text = one(d, "address", text, text, strings.ToUpper(text))
 	}
 	if col.kind != sealed {
 		r.values[col.name] = text
-		if !d.twins {
+		if !d.twins && !d.prefix && c.sole(max(0, r.as)) {
 			c.place(t, r, goes, col, text, wholedb.Gone)
 		}
 		return
@@ -117,6 +117,10 @@ func (c *Case) placeAll(t *table, r *row, goes []int, col column, w written) {
 	}
 }
 
+// hostile are ends of keys that mean something where keys are joined, quoted or
+// compared.
+var hostile = []string{"", "/", "%2F", "'", `\`, " x", "%_", "é"}
+
 // key is a value of the row's key.
 func (c *Case) key(t *table, r *row, i int) any {
 	switch t.key[i].kind {
@@ -134,11 +138,13 @@ func (c *Case) key(t *table, r *row, i int) any {
 		return int64(1001 + r.nth) // the same in both tenants
 	case id:
 		return uuidOf(t.n, "key", r.n)
+	case day:
+		return time.Date(2001, 1, 1+r.n/2, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
 	default:
 		if t.way == personal {
 			return c.textID(r.n)
 		}
-		return "K" + token(t.n, "key", r.n)
+		return "K" + token(t.n, "key", r.n) + hostile[r.n%len(hostile)]
 	}
 }
 
@@ -204,8 +210,13 @@ func (c *Case) plain(t *table, r *row, col column) {
 
 // email is the address of a person: also that of whom they were merged into.
 func (c *Case) email(n int) string {
-	if c.oneAddress[n] {
+	switch {
+	case c.oneAddress[n]:
 		return c.email(c.into[n])
+	case c.same[n] != wholedb.Nobody:
+		return c.email(c.same[n])
+	case c.prefix && n >= 2:
+		return c.email(n-2) + ".org"
 	}
 	if c.twins && n >= 2 && n%4 >= 2 { // the other one of the tenant has it in one letter
 		return "zoe\u0301." + token("email", n-2) + "@mail.example"
@@ -217,6 +228,9 @@ func (c *Case) email(n int) string {
 func (c *Case) textID(n int) string {
 	if c.twins && n >= 2 && n%4 >= 2 {
 		return "p\u0061\u0301" + token("person", n-2)
+	}
+	if c.prefix && n >= 2 {
+		return c.textID(n-2) + []string{"1", "/1", "%", " 1"}[n%4]
 	}
 	return "P\u00e1" + token("person", n)
 }

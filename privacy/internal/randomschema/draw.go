@@ -13,6 +13,7 @@ import (
 // Options say what a schema may have besides.
 type Options struct {
 	Undated bool // tables whose rows say nothing about when they came
+	Shared  bool // persons who are not merged and have one address
 }
 
 // How the rows of a table lead to a person.
@@ -59,6 +60,7 @@ type drawer struct {
 	twins  bool // ids and addresses that differ in nothing but what eyes and collations overlook
 	shared bool // persons of whom one was merged into the other may have one address
 	sealed bool // their addresses are sealed under their keys
+	prefix bool // ids and addresses begin with whole ones of others
 }
 
 func (d *drawer) yes(label string) bool { return rapid.Bool().Draw(d.T, label) }
@@ -73,6 +75,7 @@ func one[T any](d *drawer, label string, of ...T) T { return rapid.SampledFrom(o
 func (d *drawer) people() {
 	t := d.begin(personal)
 	d.twins = d.on != testdb.MariaDB && d.yes("twins") // whose keys there are UNIQUE in other letters, too
+	d.prefix = !d.twins && d.upTo(0, 2, "prefixes") == 0
 	t.stays = d.yes("persons stay")
 	t.mapped.Person, t.mapped.Erase = "id", datamap.Delete
 	if t.stays {
@@ -86,7 +89,7 @@ func (d *drawer) people() {
 	if t.stays {
 		t.mapped.Columns = append(t.mapped.Columns, datamap.Column{Name: t.mapped.Person, Erase: datamap.Retain})
 	}
-	d.shared = d.yes("one address of merged persons")
+	d.shared = d.yes("one address of several")
 	t.columns = append(t.columns, d.address(t))
 	if d.yes("merged persons") {
 		t.mapped.Merged = "merged_into"
@@ -142,7 +145,7 @@ func (d *drawer) further() {
 	case len(t.key) > 0:
 	case t.way != link && t.way != either && t.self == "" && d.yes("composite key"):
 		t.mapped.Tenant = "tenant"
-		t.key = d.composite()
+		t.key = d.composite(t)
 	default:
 		kinds := []kind{serial, id, name}
 		if t.way != link {
@@ -206,9 +209,20 @@ func (d *drawer) toItself(t *table) {
 }
 
 // composite is a key of several columns.
-func (d *drawer) composite() []column {
-	tenant, numbered := column{name: "tenant", kind: number, notNull: true}, column{name: "number", kind: number, notNull: true}
-	return one(d, "composite", []column{tenant, numbered}, []column{tenant, {name: "grade", kind: grade, notNull: true}, numbered})
+func (d *drawer) composite(t *table) []column {
+	of := func(named string, k kind) column { return column{name: named, kind: k, notNull: true} }
+	tenant, numbered := of("tenant", number), of("number", number)
+	kinds := [][]column{
+		{tenant, numbered},
+		{tenant, numbered},
+		{tenant, of("grade", grade), numbered},
+		{of("slug", name), numbered},
+		{tenant, of("uid", id)},
+	}
+	if t.way != identity { // whose rows an application finds by its own means
+		kinds = append(kinds, []column{tenant, of("since", day), of("slug", name)})
+	}
+	return one(d, "composite", kinds...)
 }
 
 func (d *drawer) reference(t *table) {

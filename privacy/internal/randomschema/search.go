@@ -44,9 +44,19 @@ func (c *Case) Search(db *sql.DB) func(ctx context.Context, tenant, table, colum
 				return nil, err
 			}
 			if err == nil && of == tenant && slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, text) }) {
-				keys = append(keys, strings.Join(key, "/"))
+				keys = append(keys, strings.Join(escaped(key), "/"))
 			}
 		}
 		return keys, rows.Err()
 	}
+}
+
+// escaped are the parts of a key as stores write them.
+func escaped(key []string) []string {
+	if len(key) > 1 {
+		for i, part := range key {
+			key[i] = strings.NewReplacer("%", "%25", "/", "%2F").Replace(part)
+		}
+	}
+	return key
 }
