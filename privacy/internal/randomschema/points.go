@@ -14,6 +14,9 @@ func (d *drawer) mention(t *table) {
 	for _, p := range d.tables[1:t.n] {
 		if (p.way == byPerson || p.way == reference) && !p.kept && !p.lines && len(p.key) == 1 && p.key[0].kind != folded {
 			to = append(to, p)
+			if slices.ContainsFunc(p.mapped.Edges, func(e datamap.Edge) bool { return e.Unlink == datamap.Delete }) {
+				to = append(to, p, p, p) // and so on
+			}
 		}
 	}
 	target := one(d, "points to a row of", to...)
