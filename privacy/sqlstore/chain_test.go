@@ -30,3 +30,17 @@ func TestWhatPointsToARowThatGoesWithWhomItMentions(t *testing.T) {
 		require.Equal(t, 2, count(t, db, `SELECT COUNT(*) FROM notices`))
 	})
 }
+
+// Rows that go with each other, in a circle.
+func TestACircleOfRowsThatGoWithEachOther(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		exec(t, db, `CREATE TABLE contacts (id INTEGER PRIMARY KEY, person TEXT); CREATE TABLE posts (id INTEGER PRIMARY KEY, person TEXT, about INTEGER, answers INTEGER)`)
+		exec(t, db, `INSERT INTO contacts VALUES (1, 'p1'); INSERT INTO posts VALUES (1, 'p2', 1, 3), (2, 'p2', NULL, 1), (3, 'p2', NULL, 2), (4, 'p2', NULL, NULL), (5, 'p2', NULL, 5)`)
+		s := storeOf(t, db, datamap.Table{Name: "contacts", Key: []string{"id"}, Person: "person", Erase: datamap.Delete}, datamap.Table{
+			Name: "posts", Key: []string{"id"}, Person: "person", Erase: datamap.Delete,
+			Edges: []datamap.Edge{{Columns: []string{"about"}, Table: "contacts", Unlink: datamap.Delete}, {Columns: []string{"answers"}, Table: "posts", Unlink: datamap.Delete}},
+		})
+		erased(t, s, "p1")
+		require.Equal(t, []string{"4", "5"}, texts(t, db, `SELECT id FROM posts ORDER BY id`))
+	})
+}

@@ -219,7 +219,7 @@ func (s *Store) identity(ctx context.Context, scope datastore.Scope, l *located,
 func (s *Store) elsewhere(ctx context.Context, scope datastore.Scope, kind, text string, found []*located) (table string, err error) {
 	own := map[rowID]bool{}
 	for _, l := range found {
-		own[l.id()] = true
+		own[l.id()] = own[l.id()] || l.cut == nil // not of somebody who only names the person
 	}
 	for _, e := range s.entities {
 		for _, c := range e.Columns {

@@ -97,6 +97,27 @@ func TestASharedIdentity(t *testing.T) {
 	})
 }
 
+// Who shares an address with the person is another one also where their row names
+// the person: an assistant, and the mailbox of both.
+func TestASharedIdentityOfSomebodyWhoNamesThePerson(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		exec(t, db, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email TEXT, chief TEXT); CREATE TABLE signups (id INTEGER PRIMARY KEY, mail TEXT, second TEXT)`)
+		exec(t, db, `INSERT INTO contacts VALUES ('c1', 'p1', 'team@x', NULL), ('c2', 'p2', 'team@x', 'c1'); INSERT INTO signups VALUES (1, 'team@x', NULL)`)
+		people := contacts
+		people.Edges = []datamap.Edge{{Columns: []string{"chief"}, Table: "contacts", Unlink: datamap.Null}}
+		s := storeOf(t, db, people, byMail("signups", false))
+		var shared *sqlstore.SharedIdentityError
+		_, err := s.Find(t.Context(), scopeOf("p1"))
+		require.ErrorAs(t, err, &shared)
+		cfg := handed(db, people, byMail("signups", false))
+		cfg.LeaveShared = true
+		lenient, err := sqlstore.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		erased(t, lenient, "p1")
+		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM signups`))
+	})
+}
+
 // Identities that lead further and further are refused.
 func TestIdentitiesAreBounded(t *testing.T) {
 	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {

@@ -156,7 +156,7 @@ func (d *drawer) further() {
 	if t.self != "" {
 		d.toItself(t)
 	}
-	if (t.way == byPerson || t.way == reference) && !t.kept && !t.lines && d.yes("mentions somebody") {
+	if (t.way == byPerson || t.way == reference) && !t.kept && !t.lines && (d.yes("mentions somebody") || d.going() && d.yes("in a chain")) {
 		d.mention(t)
 	}
 	d.finish(t)

@@ -7,6 +7,13 @@ import (
 	"github.com/crmguard/crmguard/privacy/internal/wholedb"
 )
 
+// going reports whether rows of some table go with whom they point to.
+func (d *drawer) going() bool { return slices.ContainsFunc(d.tables, (*table).goes) }
+
+func (t *table) goes() bool {
+	return slices.ContainsFunc(t.mapped.Edges, func(e datamap.Edge) bool { return e.Unlink == datamap.Delete })
+}
+
 // mention points to somebody whom the row is not about, or to a row of somebody,
 // which may itself go with whom it points to.
 func (d *drawer) mention(t *table) {
@@ -14,8 +21,8 @@ func (d *drawer) mention(t *table) {
 	for _, p := range d.tables[1:t.n] {
 		if (p.way == byPerson || p.way == reference) && !p.kept && !p.lines && len(p.key) == 1 && p.key[0].kind != folded {
 			to = append(to, p)
-			if slices.ContainsFunc(p.mapped.Edges, func(e datamap.Edge) bool { return e.Unlink == datamap.Delete }) {
-				to = append(to, p, p, p) // and so on
+			if p.goes() {
+				to = append(to, p, p, p, p, p, p) // and so on
 			}
 		}
 	}
@@ -72,9 +79,11 @@ func (c *Case) points(d *drawer, t *table, r *row, e datamap.Edge) int {
 // pointed draws the row of its tenant to which a row points; nil is none.
 func (c *Case) pointed(d *drawer, r *row, e datamap.Edge) *row {
 	at := slices.IndexFunc(d.tables, func(t *table) bool { return t.name == e.Table })
-	n := d.upTo(-1, len(c.rows[at])-1, "points to "+e.Table)
-	if n < 0 || c.rows[at][n].tenant != r.tenant {
-		return nil
+	to := []*row{nil}
+	for _, one := range c.rows[at] {
+		if one.tenant == r.tenant {
+			to = append(to, one)
+		}
 	}
-	return c.rows[at][n]
+	return to[d.upTo(0, len(to)-1, "points to "+e.Table)]
 }

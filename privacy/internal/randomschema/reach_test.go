@@ -19,7 +19,7 @@ func TestEverythingComesUp(t *testing.T) {
 	cases := rapid.Custom(func(rt *rapid.T) *randomschema.Case {
 		return randomschema.Draw(rt, testdb.PostgresC, randomschema.Options{Undated: true})
 	})
-	for seed := range 200 {
+	for seed := range 600 {
 		c := cases.Example(seed)
 		for _, word := range []string{
 			"bigserial PRIMARY KEY", "uuid NOT NULL", "varchar(190) NOT NULL", "PRIMARY KEY (tenant, number)", "FOREIGN KEY (of_tenant, of_number)", "REFERENCES t0", "other.t",
