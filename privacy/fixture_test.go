@@ -290,15 +290,6 @@ func (s *system) reopen() {
 	require.NoError(s.t, err)
 }
 
-// opened opens a sealed identity.
-func (s *system) opened(_ context.Context, _, owner, _, _, _ string, sealed []byte) (any, error) {
-	text, err := s.keys.open(owner, sealed)
-	if errors.Is(err, errErased) {
-		return nil, datastore.ErrShredded
-	}
-	return text, err
-}
-
 func (s *system) eraseKeys(ctx context.Context, tenant, person string) error {
 	if err := s.fuse.blow(); err != nil {
 		return err

@@ -2,6 +2,7 @@ package privacy_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -109,4 +110,13 @@ func TestReplayOfASealedAddressWhoseKeyIsDestroyed(t *testing.T) {
 		require.Zero(t, s.count(`SELECT COUNT(*) FROM members`))
 		require.NoError(t, s.desk.Ready(t.Context()))
 	})
+}
+
+// opened opens a sealed identity.
+func (s *system) opened(_ context.Context, _, owner, _, _, _ string, sealed []byte) (any, error) {
+	text, err := s.keys.open(owner, sealed)
+	if errors.Is(err, errErased) {
+		return nil, datastore.ErrShredded
+	}
+	return text, err
 }
