@@ -33,6 +33,10 @@ func (s *letters) put(tenant, address string) {
 	}
 }
 
+func (s *letters) drop(tenant, address string) {
+	s.all = slices.DeleteFunc(s.all, func(l letter) bool { return l.tenant == tenant && l.address == address })
+}
+
 func (s *letters) has(tenant, address string) bool {
 	return slices.ContainsFunc(s.all, func(l letter) bool { return l.tenant == tenant && l.address == address })
 }

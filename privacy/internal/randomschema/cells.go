@@ -216,7 +216,7 @@ func (c *Case) email(n int) string {
 	case c.same[n] != wholedb.Nobody:
 		return c.email(c.same[n])
 	case c.prefix && n >= 2:
-		return c.email(n-2) + ".org"
+		return "zo\u00e9." + token("email", n%2) + "@mail.example" + strings.Repeat(".org", n/2)
 	}
 	if c.twins && n >= 2 && n%4 >= 2 { // the other one of the tenant has it in one letter
 		return "zoe\u0301." + token("email", n-2) + "@mail.example"
