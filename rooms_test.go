@@ -87,7 +87,7 @@ var roomLines = map[string]string{
 	"privacy/erasurelog":                "internal/alone internal/canon internal/durable internal/filelock internal/frame",
 	"privacy/erasurelog/erasurelogtest": "privacy/erasurelog",
 	"privacy/internal/catalog":          "internal/sqldb privacy/datamap",
-	"privacy/internal/randomschema":     "internal/testdb privacy/datamap privacy/internal/wholedb",
+	"privacy/internal/randomschema":     "internal/testdb privacy/datamap privacy/datastore privacy/internal/wholedb",
 	"privacy/internal/stranger":         "internal/sqldb internal/testdb privacy/datamap privacy/internal/wholedb",
 	"privacy/internal/tables":           "internal/sqldb",
 	"privacy/internal/wholedb":          "internal/testdb",

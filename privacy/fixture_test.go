@@ -266,7 +266,7 @@ func (s *system) openWith(m *datamap.Map) {
 		Now:     func() time.Time { return s.now },
 	})
 	require.NoError(t, err)
-	store, err := sqlstore.Open(t.Context(), sqlstore.Config{Name: "crm", DB: s.db, Map: m, Redact: s.redact, EraseOwner: s.keys.erase})
+	store, err := sqlstore.Open(t.Context(), sqlstore.Config{Name: "crm", DB: s.db, Map: m, Redact: s.redact, EraseOwner: s.keys.erase, Open: s.opened})
 	require.NoError(t, err)
 	s.cfg = privacy.Config{
 		Map: m, DB: s.db, Ledger: s.ledger,

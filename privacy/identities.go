@@ -12,30 +12,46 @@ import (
 // identities asks the database by what it knows the persons, in every spelling
 // that stands there.
 func (d *Desk) identities(ctx context.Context, scope datastore.Scope, persons []string) (map[string][]string, error) {
+	k, err := d.knownBy(ctx, scope, persons)
+	return k.values, err
+}
+
+// known is what persons are known by.
+type known struct {
+	values   map[string][]string // by kind
+	shredded bool                // some cannot be opened any more, and lead to nobody
+}
+
+func (d *Desk) knownBy(ctx context.Context, scope datastore.Scope, persons []string) (known, error) {
 	knows, ok := d.database.(interface {
 		Identities(ctx context.Context, scope datastore.Scope) (map[string][]string, error)
 	})
 	if !ok {
-		return nil, nil
+		return known{}, nil
 	}
-	all := map[string][]string{}
+	k := known{values: map[string][]string{}}
 	for _, person := range persons {
 		scope := scope
 		scope.Person = person
-		found, err := ask(ctx, d, d.database.Name(), "find", about(scope.Tenant, person), func(ctx context.Context) (map[string][]string, error) {
-			return knows.Identities(ctx, scope)
+		found, err := ask(ctx, d, d.database.Name(), "find", about(scope.Tenant, person), func(ctx context.Context) (known, error) {
+			values, err := knows.Identities(ctx, scope)
+			if errors.Is(err, datastore.ErrShredded) {
+				return known{values, true}, nil
+			}
+			return known{values: values}, err
 		})
 		if err != nil {
-			return nil, err
+			return known{}, err
 		}
-		for kind, values := range found {
-			all[kind] = append(all[kind], values...)
+		k.shredded = k.shredded || found.shredded
+		for kind, values := range found.values {
+			k.values[kind] = append(k.values[kind], values...)
 		}
 	}
-	for kind := range maps.Keys(all) {
-		all[kind] = slices.Compact(slices.Sorted(slices.Values(all[kind])))
+	for kind := range maps.Keys(k.values) {
+		k.values[kind] = slices.Compact(slices.Sorted(slices.Values(k.values[kind])))
 	}
-	return all, nil
+	return k, nil
 }
 
 // unshared leaves out of what persons were known by, once, what is somebody else's

@@ -42,12 +42,14 @@ type job struct {
 	desk   *privacy.Desk
 	plan   string
 	files  map[datastore.Person]bool // of another store
+	post   *letters                  // and of one that knows addresses alone
 	others []string                  // all rows, as they were at first
 
 	erased       []int // persons
 	plans        []string
 	certificates [][]byte
 
+	restored          bool // the database was put back
 	armed             bool
 	moments           int
 	ends, copyAt, two int // at which moment the process ends, a copy is taken, a second process does the same
@@ -64,6 +66,10 @@ func newJob(t *testing.T, rt *rapid.T, c *randomschema.Case, db wholedb.DB) *job
 	}
 	for n := range c.People {
 		j.files[j.id(n)] = true
+	}
+	j.post = &letters{j: j}
+	for n := range c.People {
+		j.post.put(j.id(n).Tenant, c.Address(n))
 	}
 	require.NoError(rt, j.ledger().Create(t.Context()))
 	j.desk = j.open()
@@ -147,10 +153,21 @@ func (j *job) ledger() *erasurelog.Log {
 // open is another process over the same database and ledger.
 func (j *job) open() *privacy.Desk {
 	database, err := sqlstore.Open(j.t.Context(), sqlstore.Config{
-		DB: j.db.SQL, Map: j.c.Map, Pseudonym: j.c.Pseudonym,
+		DB: j.db.SQL, Map: j.c.Map, Pseudonym: j.c.Pseudonym, Open: j.c.Keys.Open, Search: j.c.Search(j.db.SQL),
 		Scrub: func(_ context.Context, text sqlstore.ScrubText) (string, error) { return j.c.Scrub(text.Text), nil },
 		Redact: func(_ context.Context, r sqlstore.JointRow) (sqlstore.Redaction, error) {
-			return sqlstore.Redaction{Apply: func(ctx context.Context, tx datastore.Tx) error { return j.c.Redact(ctx, tx, r.Table, r.Key) }}, nil
+			apply, retire := j.c.Redact(randomschema.Record{Tenant: r.Tenant, Table: r.Table, Key: r.Key, Owner: r.Owner})
+			out := sqlstore.Redaction{Apply: func(ctx context.Context, tx datastore.Tx) error { return apply(ctx, tx) }}
+			if retire != "" {
+				out.Retire = []string{retire}
+			}
+			return out, nil
+		},
+		EraseOwner: func(ctx context.Context, tenant, owner string) error {
+			if err := j.moment(true); err != nil {
+				return err
+			}
+			return j.c.Keys.Erase(ctx, tenant, owner)
 		},
 	})
 	require.NoError(j.rt, err)
@@ -159,6 +176,7 @@ func (j *job) open() *privacy.Desk {
 		Now: func() time.Time { return j.now }, Delay: privacy.None, Lease: j.lease, Window: privacy.None,
 		AllowReplay: func(context.Context, int, int) error { return nil },
 		Stores: []datastore.Store{
+			j.post,
 			datastore.Func{Name: "files", Class: datastore.Deleted, Erase: j.around(func(p datastore.Person) { delete(j.files, p) }), Remaining: j.filesLeft, People: j.filesPeople}.Store(),
 			datastore.Func{Name: "keys", Class: datastore.Shredded, Erase: j.around(func(p datastore.Person) {
 				_ = j.c.Keys.Erase(j.t.Context(), p.Tenant, p.ID)

@@ -31,6 +31,7 @@ type Replayed struct {
 	Newer   []datastore.Row  // rows of erased persons created afterwards: left alone
 	Unread  int              // rows of which nobody can say whose they are, left alone: see datastore.ErrUnreadable, and mend them
 	Shared  int              // persons known by something that somebody else is known by, too: rows that only it leads to are left alone
+	Sealed  int              // persons known by something sealed whose key was destroyed: rows that only it leads to are not found
 	Held    int              // persons under a hold: left alone
 	Open    int              // intents that were never done: Execute them again
 	Plans   int              // plans in the database that were made to forget their person

@@ -76,15 +76,18 @@ func (r *replay) identify(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		found, err := r.d.identities(ctx, scope, []string{t.person.ID})
+		found, err := r.d.knownBy(ctx, scope, []string{t.person.ID})
 		if err != nil && !errors.Is(err, datastore.ErrShared) {
 			return err
 		}
 		if shared || err != nil {
 			r.report.Shared++
 		}
+		if found.shredded {
+			r.report.Sealed++
+		}
 		t.identities = noted
-		if t.identities = merged(t.identities, found); t.identities == nil {
+		if t.identities = merged(t.identities, found.values); t.identities == nil {
 			t.identities = map[string][]string{} // and not what the database would find by itself
 		}
 	}

@@ -31,7 +31,7 @@ var ErrShared = errors.New("datastore: an identity of the person is that of anot
 
 // ErrShredded is wrapped by the error of whoever opens a sealed value whose key an
 // erasure has destroyed: an export says that the value cannot be read any more,
-// instead of failing.
+// instead of failing, and by an identity that was sealed so nothing is found.
 var ErrShredded = errors.New("datastore: the key of a sealed value was destroyed")
 
 // ErrScope is what a store answers where a [Scope] names no tenant or no person.

@@ -47,7 +47,7 @@ func TestAnExportHasWhatAnErasureTakes(t *testing.T) {
 // So on schemas that nobody wrote.
 func TestAnExportHasWhatAnErasureTakesOfAnySchema(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
-		randomschema.Walk(t, d, 8, func(rt *rapid.T, c *randomschema.Case, db wholedb.DB) {
+		randomschema.Walk(t, d, 8, randomschema.Options{Undated: true}, func(rt *rapid.T, c *randomschema.Case, db wholedb.DB) {
 			require.NoError(rt, privacy.Install(t.Context(), db.SQL))
 			s := openRandom(t, rt, c, db)
 			var scopes []datastore.Scope
@@ -66,10 +66,11 @@ func symmetric(t *testing.T, rt require.TestingT, db wholedb.DB, m *datamap.Map,
 	for _, scope := range scopes {
 		for r, err := range s.Export(t.Context(), scope) {
 			require.NoError(rt, err)
-			row := exported[r.Table+" "+r.Key]
+			name := r.Table + " " + strings.ReplaceAll(r.Key, "T00:00:00Z", "") // what a driver makes of a DATE
+			row := exported[name]
 			if row == nil {
 				row = map[string]datastore.Field{}
-				exported[r.Table+" "+r.Key] = row
+				exported[name] = row
 			}
 			for _, f := range r.Fields {
 				if known, there := row[f.Name]; !there || known.Withhold != "" {
@@ -121,7 +122,9 @@ func rowName(m *datamap.Map, r wholedb.Row) (name string, ok bool) {
 	if table, mapped := m.Table(r.Table); mapped {
 		key := make([]string, len(table.Key))
 		for i, column := range table.Key {
-			key[i] = r.Text(column)
+			if key[i] = r.Text(column); len(key) > 1 {
+				key[i] = strings.NewReplacer("%", "%25", "/", "%2F").Replace(key[i])
+			}
 		}
 		return r.Table + " " + strings.Join(key, "/"), true
 	}

@@ -18,6 +18,7 @@ const batch = 500
 type seeker struct {
 	datastore.Scope
 	searched map[*way][]string // keys of rows, of sealed columns
+	shredded bool              // an identity cannot be opened any more
 }
 
 // A finding follows the edges of the map from persons to their rows, for several

@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -51,7 +52,8 @@ func (e *TooManyError) Error() string {
 
 // Identities are what the person is known by, by kind, in their own rows and in
 // those that other identities lead to: for stores that have no other way to the
-// person, asked before anything is erased. Empty where the map declares none.
+// person, asked before anything is erased. Empty where the map declares none. With an
+// error that wraps datastore.ErrShredded come those that can still be opened.
 func (s *Store) Identities(ctx context.Context, scope datastore.Scope) (map[string][]string, error) {
 	if !slices.ContainsFunc(s.entities, func(e *entity) bool {
 		return slices.ContainsFunc(e.Columns, func(c datamap.Column) bool { return c.Identity != "" })
@@ -59,6 +61,9 @@ func (s *Store) Identities(ctx context.Context, scope datastore.Scope) (map[stri
 		return map[string][]string{}, nil
 	}
 	known, err := s.identitiesOf(ctx, scope)
+	if err == nil && known.shredded {
+		err = fmt.Errorf("sqlstore: an identity of the person cannot be opened any more, nothing is found by it: %w", datastore.ErrShredded)
+	}
 	return known.Identities, err
 }
 
@@ -103,7 +108,7 @@ func (s *Store) identitiesOf(ctx context.Context, scope datastore.Scope) (seeker
 		if err != nil {
 			return k, err
 		}
-		fresh, err := s.newIdentities(ctx, k, found, shared)
+		fresh, err := s.newIdentities(ctx, &k, found, shared)
 		if err != nil {
 			return k, err
 		}
@@ -124,8 +129,8 @@ func (s *Store) identitiesOf(ctx context.Context, scope datastore.Scope) (seeker
 }
 
 // newIdentities are those of the rows that the seeker does not know yet, and that
-// nobody else has.
-func (s *Store) newIdentities(ctx context.Context, k seeker, found []*located, shared map[string]bool) (map[string][]string, error) {
+// nobody else has. One whose key was destroyed leads nowhere.
+func (s *Store) newIdentities(ctx context.Context, k *seeker, found []*located, shared map[string]bool) (map[string][]string, error) {
 	fresh := map[string][]string{}
 	for _, l := range found {
 		if l.cut != nil || l.others || l.scope != 0 {
@@ -136,6 +141,9 @@ func (s *Store) newIdentities(ctx context.Context, k seeker, found []*located, s
 				continue
 			}
 			text, err := s.identity(ctx, k.Scope, l, c)
+			if c.Sealed && errors.Is(err, datastore.ErrShredded) {
+				k.shredded, err = true, nil
+			}
 			if err != nil {
 				return nil, dbError("find", l.e.Name, err)
 			}
@@ -211,7 +219,7 @@ func (s *Store) identity(ctx context.Context, scope datastore.Scope, l *located,
 func (s *Store) elsewhere(ctx context.Context, scope datastore.Scope, kind, text string, found []*located) (table string, err error) {
 	own := map[rowID]bool{}
 	for _, l := range found {
-		own[l.id()] = true
+		own[l.id()] = own[l.id()] || l.cut == nil // not of somebody who only names the person
 	}
 	for _, e := range s.entities {
 		for _, c := range e.Columns {

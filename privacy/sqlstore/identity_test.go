@@ -97,6 +97,27 @@ func TestASharedIdentity(t *testing.T) {
 	})
 }
 
+// Who shares an address with the person is another one also where their row names
+// the person: an assistant, and the mailbox of both.
+func TestASharedIdentityOfSomebodyWhoNamesThePerson(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		exec(t, db, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email TEXT, chief TEXT); CREATE TABLE signups (id INTEGER PRIMARY KEY, mail TEXT, second TEXT)`)
+		exec(t, db, `INSERT INTO contacts VALUES ('c1', 'p1', 'team@x', NULL), ('c2', 'p2', 'team@x', 'c1'); INSERT INTO signups VALUES (1, 'team@x', NULL)`)
+		people := contacts
+		people.Edges = []datamap.Edge{{Columns: []string{"chief"}, Table: "contacts", Unlink: datamap.Null}}
+		s := storeOf(t, db, people, byMail("signups", false))
+		var shared *sqlstore.SharedIdentityError
+		_, err := s.Find(t.Context(), scopeOf("p1"))
+		require.ErrorAs(t, err, &shared)
+		cfg := handed(db, people, byMail("signups", false))
+		cfg.LeaveShared = true
+		lenient, err := sqlstore.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		erased(t, lenient, "p1")
+		require.Equal(t, 1, count(t, db, `SELECT COUNT(*) FROM signups`))
+	})
+}
+
 // Identities that lead further and further are refused.
 func TestIdentitiesAreBounded(t *testing.T) {
 	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
@@ -111,6 +132,30 @@ func TestIdentitiesAreBounded(t *testing.T) {
 		require.ErrorAs(t, err, &many)
 		exec(t, db, `DELETE FROM signups WHERE id > 2`)
 		require.Len(t, found(t, s, "p1"), 4)
+	})
+}
+
+// By an identity whose key was destroyed nothing is found; the others lead on.
+func TestAnIdentityThatCannotBeOpenedAnyMore(t *testing.T) {
+	on(t, func(t *testing.T, db *sql.DB, _ sqldb.Kind) {
+		exec(t, db, `CREATE TABLE contacts (id TEXT PRIMARY KEY, person TEXT, email BLOB); CREATE TABLE accounts (id TEXT PRIMARY KEY, person TEXT, email TEXT); CREATE TABLE signups (id INTEGER PRIMARY KEY, mail TEXT, second TEXT)`)
+		exec(t, db, `INSERT INTO contacts VALUES ('c1', 'p1', ?)`, []byte("sealed"))
+		exec(t, db, `INSERT INTO accounts VALUES ('a1', 'p1', 'ann@x'); INSERT INTO signups VALUES (1, 'ann@x', NULL), (2, 'sealed', NULL)`)
+		people, accounts := contacts, contacts
+		people.Columns = []datamap.Column{{Name: "email", Category: "contact.email", Identity: "email", Sealed: true}}
+		accounts.Name = "accounts"
+		cfg := handed(db, people, accounts, byMail("signups", false))
+		cause := datastore.ErrShredded
+		cfg.Open = func(context.Context, string, string, string, string, string, []byte) (any, error) { return nil, cause }
+		s, err := sqlstore.Open(t.Context(), cfg)
+		require.NoError(t, err)
+		require.Equal(t, []string{"accounts a1", "contacts c1", "signups 1"}, found(t, s, "p1"))
+		known, err := s.Identities(t.Context(), scopeOf("p1"))
+		require.ErrorIs(t, err, datastore.ErrShredded)
+		require.Equal(t, map[string][]string{"email": {"ann@x"}}, known)
+		cause = errors.New("the keys do not answer")
+		_, err = s.Find(t.Context(), scopeOf("p1"))
+		require.ErrorIs(t, err, cause, "nobody knows whether it leads to more")
 	})
 }
 

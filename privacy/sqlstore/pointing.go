@@ -9,20 +9,46 @@ import (
 )
 
 // pointing finds the rows of others that point to a person, or to a row that does
-// not stay as it is.
+// not stay as it is: where they go themselves, what points to them, too.
 func (f *finding) pointing(ctx context.Context) error {
 	targets, err := f.targets()
-	if err != nil {
-		return err
+	passed := map[owned]bool{} // ends circles
+	for first := true; err == nil && (first || len(targets) > 0); first = false {
+		from := len(f.found)
+		for _, e := range f.s.entities {
+			for i := range e.cuts {
+				w := &e.cuts[i]
+				if !first && len(targets[w.source]) == 0 {
+					continue
+				}
+				if err := f.cut(ctx, e, w, targets[w.source]); err != nil {
+					return err
+				}
+			}
+		}
+		targets, err = f.goWith(f.found[from:], passed)
 	}
-	for _, e := range f.s.entities {
-		for i := range e.cuts {
-			if err := f.cut(ctx, e, &e.cuts[i], targets[e.cuts[i].source]); err != nil {
-				return err
+	return err
+}
+
+// goWith are what points to rows of others that go, by the source of the edge.
+func (f *finding) goWith(rows []*located, passed map[owned]bool) (map[string][]given, error) {
+	targets := map[string][]given{}
+	for _, l := range rows {
+		if l.stays() || !l.covers(f.seekers[l.scope].Scope) || passed[owned{l.scope, l.id()}] {
+			continue
+		}
+		passed[owned{l.scope, l.id()}] = true
+		if err := f.gives(l, l.scope, true); err != nil {
+			return nil, err
+		}
+		for _, o := range l.e.outputs {
+			if f.s.cutsOver(o.source) {
+				targets[o.source] = append(targets[o.source], given{row: l, scope: l.scope})
 			}
 		}
 	}
-	return nil
+	return targets, nil
 }
 
 // targets are what such rows point to, by the source of the edge.

@@ -23,7 +23,7 @@ import (
 func TestErasuresOnRandomSchemas(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		require.NoError(t, privacy.Install(t.Context(), d.Open(t)))
-		randomschema.Walk(t, d, 12, func(rt *rapid.T, c *randomschema.Case, db wholedb.DB) {
+		randomschema.Walk(t, d, 12, randomschema.Options{Undated: true, Shared: true}, func(rt *rapid.T, c *randomschema.Case, db wholedb.DB) {
 			s := openRandom(t, rt, c, db)
 			group := c.Group(rapid.IntRange(0, len(c.People)-1).Draw(rt, "erased"))
 			scopes := make([]datastore.Scope, len(group))
@@ -43,6 +43,7 @@ func TestErasuresOnRandomSchemas(t *testing.T) {
 			require.Empty(rt, db.Search(t, c.Needles(group...)), "left")
 			require.Empty(rt, wholedb.Lost(db.Search(t, c.Kept(group...)), c.Kept(group...)), "lost")
 			require.Equal(rt, others, c.Others(t, db, group...))
+			require.Empty(rt, c.Live(group...), "key owners of records")
 			for _, scope := range scopes {
 				left, err := s.Remaining(t.Context(), scope, found)
 				require.NoError(rt, err)
@@ -56,14 +57,25 @@ func TestErasuresOnRandomSchemas(t *testing.T) {
 func openRandom(t *testing.T, rt require.TestingT, c *randomschema.Case, db wholedb.DB) *sqlstore.Store {
 	t.Helper()
 	s, err := sqlstore.Open(t.Context(), sqlstore.Config{
-		DB: db.SQL, Map: c.Map, Pseudonym: c.Pseudonym,
+		DB: db.SQL, Map: c.Map, Pseudonym: c.Pseudonym, Open: c.Keys.Open, Search: c.Search(db.SQL),
 		Scrub: func(_ context.Context, text sqlstore.ScrubText) (string, error) { return c.Scrub(text.Text), nil },
 		Redact: func(_ context.Context, r sqlstore.JointRow) (sqlstore.Redaction, error) {
-			return sqlstore.Redaction{Apply: func(ctx context.Context, tx datastore.Tx) error { return c.Redact(ctx, tx, r.Table, r.Key) }}, nil
+			return redaction(c, r), nil
 		},
+		EraseOwner: c.Keys.Erase, LeaveShared: c.Shared(),
 	})
 	require.NoError(rt, err)
 	return s
+}
+
+// redaction takes everything about persons out of a record.
+func redaction(c *randomschema.Case, r sqlstore.JointRow) (out sqlstore.Redaction) {
+	apply, retire := c.Redact(randomschema.Record{Tenant: r.Tenant, Table: r.Table, Key: r.Key, Owner: r.Owner})
+	if retire != "" {
+		out.Retire = []string{retire}
+	}
+	out.Apply = func(ctx context.Context, tx datastore.Tx) error { return apply(ctx, tx) }
+	return out
 }
 
 // fates are what becomes of rows in the end. A search lists a row once for each of

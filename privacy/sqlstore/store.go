@@ -36,8 +36,9 @@ type Config struct {
 	// that it has made as it is: by that the read-back knows it. Required where the
 	// map scrubs.
 	Scrub func(ctx context.Context, t ScrubText) (string, error)
-	// Open opens the sealed value of an identity. Required where the map declares an
-	// identity in a sealed column.
+	// Open opens the sealed value of an identity; by one whose key was destroyed
+	// (an error that wraps datastore.ErrShredded) nothing is found. Required where
+	// the map declares an identity in a sealed column.
 	Open func(ctx context.Context, tenant, person, table, column, row string, sealed []byte) (any, error)
 	// Search answers the keys of the rows whose sealed column holds one of the
 	// values, as Row.Key writes them, each opened and compared. Required where an

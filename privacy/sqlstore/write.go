@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -38,6 +39,13 @@ func (e *erasure) change(ctx context.Context, rows []*located) error {
 		}
 		alike[group] = append(alike[group], l)
 	}
+	last := func(group string) int { // what goes: before what it points to
+		if rows := alike[group]; len(sets[group]) == 0 && rows[0].cut != nil {
+			return len(e.s.entities) - slices.Index(e.s.entities, rows[0].e)
+		}
+		return 0
+	}
+	slices.SortStableFunc(order, func(a, b string) int { return cmp.Compare(last(a), last(b)) })
 	for _, group := range order {
 		if err := e.update(ctx, alike[group], sets[group]); err != nil {
 			return err

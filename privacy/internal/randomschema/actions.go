@@ -13,17 +13,26 @@ const (
 )
 
 // address is the column by which persons are known.
-func (d *drawer) address(t *table) datamap.Column {
-	c := about("email", "")
-	if c.Identity = "email"; t.stays {
-		c.Erase = one(d, "address becomes", datamap.Redact, datamap.Pseudonymise)
-		if c.To = ofTheRow; c.Erase == datamap.Pseudonymise {
-			c.To = coded
+func (d *drawer) address(t *table) column {
+	m := about("email", "")
+	m.Identity = "email"
+	c := column{name: "email", kind: name, notNull: true, unique: !d.shared && !d.twins}
+	if d.sealed = d.upTo(0, 2, "sealed address") == 0; d.sealed {
+		c.kind, c.unique, m.Sealed = sealed, false, true
+		if t.stays {
+			m.Erase = one(d, "sealed address becomes", datamap.Shred, datamap.Null)
+			c.notNull = m.Erase == datamap.Shred
+		}
+	} else if t.stays {
+		m.Erase = one(d, "address becomes", datamap.Redact, datamap.Pseudonymise)
+		if m.To = ofTheRow; m.Erase == datamap.Pseudonymise {
+			m.To = coded
 		}
 		if d.shared && d.yes("the same of all") {
-			c.Erase, c.To = datamap.Redact, ofNobody
+			m.Erase, m.To = datamap.Redact, ofNobody
 		}
 	}
+	c.map_ = []datamap.Column{m}
 	return c
 }
 
@@ -31,8 +40,8 @@ func (d *drawer) address(t *table) datamap.Column {
 // that stays.
 func (d *drawer) personal(t *table, named string) column {
 	kinds := []kind{name, name, long, long, day, stamp, money, object, object, binary}
-	if t.way != link {
-		kinds = append(kinds, sealed) // of several persons it had to be sealed anew
+	if t.way != link || t.mapped.Link.Owner != "" {
+		kinds = append(kinds, sealed)
 	}
 	c := column{name: named, kind: one(d, "kind", kinds...), notNull: d.yes("not null")}
 	c.unique = c.kind == name && d.yes("unique")

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -28,7 +27,10 @@ type Case struct {
 	rows       [][]*row // by table
 	into       []int    // by person, whom they were merged into
 	oneAddress []bool   // by person, who has that one's
+	same       []int    // by person, another one who has the address, too, and is not merged
 	twins      bool
+	prefix     bool
+	sealed     bool // the addresses of persons are sealed under their keys
 	expected   wholedb.Expectation
 }
 
@@ -45,7 +47,7 @@ func Draw(t *rapid.T, on testdb.Name, opts Options) *Case {
 	for range d.upTo(1, 7, "tables") {
 		d.further()
 	}
-	c := &Case{Name: on, tables: d.tables, twins: d.twins, Map: &datamap.Map{}}
+	c := &Case{Name: on, tables: d.tables, twins: d.twins, prefix: d.prefix, sealed: d.sealed, Map: &datamap.Map{}}
 	c.Keys.gone = map[string]bool{}
 	for n := range d.upTo(3, 8, "persons") {
 		c.People = append(c.People, Person{Tenant: int64(n%2 + 1)})
@@ -93,6 +95,41 @@ func (c *Case) Named() (all [][]string) {
 		}
 	}
 	return all
+}
+
+// Address is what a person is known by; of merged persons it may be the same.
+func (c *Case) Address(person int) string { return strings.ToLower(c.email(person)) }
+
+// Knows reports whether the database holds the address of the person in a row of
+// theirs, and it can be read.
+func (c *Case) Knows(tb testing.TB, d wholedb.DB, person int) (known bool) {
+	tb.Helper()
+	if _, err := c.Keys.aead(owner(fmt.Sprint(c.People[person].Tenant), c.People[person].ID)); c.sealed && err != nil {
+		return false
+	}
+	people := c.rows[0][person]
+	d.Rows(tb, func(r wholedb.Row) {
+		if r.Table == c.tables[0].name && r.Text("id") == fmt.Sprint(people.values["id"]) {
+			known = known || c.sealed || r.Text("email") == people.values["email"]
+		}
+	})
+	return known
+}
+
+// Known are those of the texts that are found again when the database was put back
+// and the keys of the persons are destroyed: not what only a sealed address leads to.
+func (c *Case) Known(needles []wholedb.Needle) (known []wholedb.Needle) {
+	lost := map[string]bool{}
+	for _, t := range c.tables {
+		lost[t.name] = c.sealed && (t.way == identity || t.parent != nil && lost[t.parent.name])
+	}
+	for _, n := range needles {
+		table := n.Name[:strings.LastIndex(n.Name, ".")]
+		if !lost[table] {
+			known = append(known, n)
+		}
+	}
+	return known
 }
 
 // DDL are the statements that make the tables.
@@ -224,43 +261,3 @@ func (t *table) ownLink() bool { return t.way == link && t.mapped.Link.Tenant !=
 func (c *Case) postgres() bool { return c.Name == testdb.PostgresC || c.Name == testdb.PostgresICU }
 
 func list(names []string) string { return strings.Join(names, ", ") }
-
-// An Execer is a transaction.
-type Execer interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}
-
-// Redact takes everything about persons out of a record of several, as an
-// application has to when one of them is erased.
-func (c *Case) Redact(ctx context.Context, tx Execer, record, key string) error {
-	for _, t := range c.tables {
-		if t.name != record {
-			continue
-		}
-		for _, col := range t.columns {
-			if !col.personal() {
-				continue
-			}
-			value := any(nil)
-			if col.notNull {
-				value = map[kind]any{name: "gone-" + key + "@erased.invalid", long: "[redacted]", day: "1900-01-01", stamp: "1900-01-01 00:00:00", money: "0", object: "{}", binary: []byte{}}[col.kind]
-			}
-			marks := [2]string{"?", "?"}
-			if c.postgres() {
-				marks = [2]string{"$1", "$2"}
-			}
-			var id any = key
-			if t.key[0].kind == serial {
-				n, err := strconv.ParseInt(key, 10, 64)
-				if err != nil {
-					return fmt.Errorf("randomschema: key of a record: %w", err)
-				}
-				id = n
-			}
-			if _, err := tx.ExecContext(ctx, fmt.Sprintf("UPDATE %s SET %s = %s WHERE id = %s", t.name, col.name, marks[0], marks[1]), value, id); err != nil {
-				return fmt.Errorf("randomschema: redact: %w", err)
-			}
-		}
-	}
-	return nil
-}

@@ -22,18 +22,9 @@ func (c *Case) make(d *drawer, t *table, r *row) {
 		r.held, r.until, r.because = true, r.parent.until, r.parent.because
 	}
 	goes := slices.Clone(about) // with whom the row goes
-	for _, e := range t.mapped.Edges {
-		if e.Unlink == "" || e.Table == t.name && t.self != "" {
-			continue
-		}
-		if target := c.points(d, t, r, e); target != wholedb.Nobody && target != r.owner && target != r.second {
-			about = append(about, target)
-			r.values[e.Columns[0]] = c.rows[0][target].values["id"]
-			if e.Unlink == datamap.Delete {
-				goes = append(goes, target)
-			}
-		}
-	}
+	names, with := c.point(d, t, r)
+	about, goes = append(about, names...), append(goes, with...)
+	r.goes = goes
 	if r.self != nil {
 		about = append(about, r.self.persons()...) // whose row it names
 	}
@@ -45,17 +36,7 @@ func (c *Case) make(d *drawer, t *table, r *row) {
 		case !col.personal() || col.name == "who":
 			c.plain(t, r, col)
 		case col.name == "email" || col.name == "address":
-			text := "somebody." + token("email", r.n) + "@else.example"
-			if r.owner != wholedb.Nobody {
-				text = c.email(r.owner)
-			}
-			if r.owner != wholedb.Nobody && col.name == "address" {
-				text = one(d, "address", text, text, strings.ToUpper(text))
-			}
-			r.values[col.name] = text
-			if !d.twins {
-				c.place(t, r, goes, col, text, wholedb.Gone)
-			}
+			c.address(d, t, r, goes, col)
 		case !col.notNull && d.upTo(0, 4, "null") == 0:
 		default:
 			w := c.cell(d, t, i, r)
@@ -76,6 +57,31 @@ func (c *Case) make(d *drawer, t *table, r *row) {
 			c.expected.Row(t.mapped.Link.Table, []string{key[0], fmt.Sprint(c.person(n))}, n)
 		}
 	}
+}
+
+// address makes the e-mail address of a row.
+func (c *Case) address(d *drawer, t *table, r *row, goes []int, col column) {
+	text := "somebody." + token("email", r.n) + "@else.example"
+	if r.as != wholedb.Nobody {
+		text = c.email(r.as)
+	}
+	if r.as != wholedb.Nobody && col.name == "address" {
+		text = one(d, "address", text, text, strings.ToUpper(text))
+	}
+	if col.kind != sealed {
+		r.values[col.name] = text
+		if !d.twins && !d.prefix && c.sole(max(0, r.as)) {
+			c.place(t, r, goes, col, text, wholedb.Gone)
+		}
+		return
+	}
+	owner := c.ownerOf(r)
+	if col.name == "address" {
+		owner = application
+	}
+	bytes := c.Keys.seal(owner, text)
+	r.values[col.name] = bytes
+	c.placeAll(t, r, goes, col, written{bytes, []string{string(bytes)}, nil})
 }
 
 // place writes down that a text about the row's persons stands in a column.
@@ -111,23 +117,9 @@ func (c *Case) placeAll(t *table, r *row, goes []int, col column, w written) {
 	}
 }
 
-// points draws whom of its tenant a row points to that is not about them.
-func (c *Case) points(d *drawer, t *table, r *row, e datamap.Edge) int {
-	most := len(c.People) - 1
-	if t.way == personal {
-		most = -1
-		for _, r := range c.rows[0] {
-			if r.values["id"] != nil {
-				most = r.n // of those that are made already
-			}
-		}
-	}
-	target := d.upTo(wholedb.Nobody, most, "points to "+e.Table)
-	if target != wholedb.Nobody && c.People[target].Tenant != r.tenant {
-		return wholedb.Nobody
-	}
-	return target
-}
+// hostile are ends of keys that mean something where keys are joined, quoted or
+// compared.
+var hostile = []string{"", "/", "%2F", "'", `\`, " x", "%_", "é"}
 
 // key is a value of the row's key.
 func (c *Case) key(t *table, r *row, i int) any {
@@ -146,11 +138,13 @@ func (c *Case) key(t *table, r *row, i int) any {
 		return int64(1001 + r.nth) // the same in both tenants
 	case id:
 		return uuidOf(t.n, "key", r.n)
+	case day:
+		return time.Date(2001, 1, 1+r.n/2, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)
 	default:
 		if t.way == personal {
 			return c.textID(r.n)
 		}
-		return "K" + token(t.n, "key", r.n)
+		return "K" + token(t.n, "key", r.n) + hostile[r.n%len(hostile)]
 	}
 }
 
@@ -189,6 +183,10 @@ func (c *Case) plain(t *table, r *row, col column) {
 			n = r.members[0]
 		}
 		set(fmt.Sprint(c.rows[0][n].values["id"]))
+	case "owner":
+		if r.keys != "" {
+			set(r.keys)
+		}
 	case "due": // made already
 	case "code":
 		set("C" + token(t.n, "code", r.n))
@@ -212,8 +210,13 @@ func (c *Case) plain(t *table, r *row, col column) {
 
 // email is the address of a person: also that of whom they were merged into.
 func (c *Case) email(n int) string {
-	if c.oneAddress[n] {
+	switch {
+	case c.oneAddress[n]:
 		return c.email(c.into[n])
+	case c.same[n] != wholedb.Nobody:
+		return c.email(c.same[n])
+	case c.prefix && n >= 2:
+		return "zo\u00e9." + token("email", n%2) + "@mail.example" + strings.Repeat(".org", n/2)
 	}
 	if c.twins && n >= 2 && n%4 >= 2 { // the other one of the tenant has it in one letter
 		return "zoe\u0301." + token("email", n-2) + "@mail.example"
@@ -225,6 +228,9 @@ func (c *Case) email(n int) string {
 func (c *Case) textID(n int) string {
 	if c.twins && n >= 2 && n%4 >= 2 {
 		return "p\u0061\u0301" + token("person", n-2)
+	}
+	if c.prefix && n >= 2 {
+		return c.textID(n-2) + []string{"1", "/1", "%", " 1"}[n%4]
 	}
 	return "P\u00e1" + token("person", n)
 }

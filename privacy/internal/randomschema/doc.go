@@ -18,11 +18,15 @@
 // or a Thing", over an e-mail address, over a link table with or without columns
 // of its own; rows may be of two persons, name others of their table, or point to
 // a person whom they are not about. Columns are NOT NULL, UNIQUE or checked; foreign keys are absent, plain,
-// deferred, or cascade where that is right. Rows go, stay without the person
+// deferred, or cascade where that is right. An address may be sealed, of the persons
+// under their keys, and one of several; a record of several persons may have keys
+// of its own, which a redaction retires; a row may go with whom it points to, and
+// what points to it with it. Rows go, stay without the person
 // (emptied, redacted, made coarser, pseudonymised, scrubbed, or under a key that
 // is destroyed), or are kept, with what hangs on them, for an obligation whose
 // date is written in every form, or cannot be read. Values are empty, large, hold
-// what is not seen, and ids and addresses may differ in nothing but that.
+// what is not seen, ids and addresses may differ in nothing but that, or begin with those of
+// others, and keys hold what is written where keys are joined and quoted.
 //
 // For tests only.
 package randomschema

@@ -13,6 +13,7 @@ import (
 // Options say what a schema may have besides.
 type Options struct {
 	Undated bool // tables whose rows say nothing about when they came
+	Shared  bool // persons who are not merged and have one address
 }
 
 // How the rows of a table lead to a person.
@@ -58,6 +59,8 @@ type drawer struct {
 	tables []*table
 	twins  bool // ids and addresses that differ in nothing but what eyes and collations overlook
 	shared bool // persons of whom one was merged into the other may have one address
+	sealed bool // their addresses are sealed under their keys
+	prefix bool // ids and addresses begin with whole ones of others
 }
 
 func (d *drawer) yes(label string) bool { return rapid.Bool().Draw(d.T, label) }
@@ -72,6 +75,7 @@ func one[T any](d *drawer, label string, of ...T) T { return rapid.SampledFrom(o
 func (d *drawer) people() {
 	t := d.begin(personal)
 	d.twins = d.on != testdb.MariaDB && d.yes("twins") // whose keys there are UNIQUE in other letters, too
+	d.prefix = !d.twins && d.upTo(0, 2, "prefixes") == 0
 	t.stays = d.yes("persons stay")
 	t.mapped.Person, t.mapped.Erase = "id", datamap.Delete
 	if t.stays {
@@ -85,8 +89,8 @@ func (d *drawer) people() {
 	if t.stays {
 		t.mapped.Columns = append(t.mapped.Columns, datamap.Column{Name: t.mapped.Person, Erase: datamap.Retain})
 	}
-	d.shared = d.yes("one address of merged persons")
-	t.columns = append(t.columns, column{name: "email", kind: name, notNull: true, unique: !d.shared && !d.twins, map_: []datamap.Column{d.address(t)}})
+	d.shared = d.yes("one address of several")
+	t.columns = append(t.columns, d.address(t))
 	if d.yes("merged persons") {
 		t.mapped.Merged = "merged_into"
 		into := column{name: "merged_into", kind: t.person().kind.referring()}
@@ -118,6 +122,9 @@ func (d *drawer) further() {
 	case identity:
 		t.mapped.Tenant = "tenant"
 		address := column{name: "address", kind: name, notNull: true, map_: []datamap.Column{about("address", "")}}
+		if d.upTo(0, 2, "sealed addresses") == 0 { // by the application: whose they are it does not know
+			address.kind, address.map_[0].Sealed = sealed, true
+		}
 		t.mapped.Edges = []datamap.Edge{{Columns: []string{"address"}, Identity: "email"}}
 		t.columns, t.indexed = append(t.columns, address), append(t.indexed, []string{"address"})
 	case link:
@@ -126,6 +133,11 @@ func (d *drawer) further() {
 		if d.yes("a link with columns of its own") {
 			t.mapped.Link.Tenant = "tenant"
 		}
+		if d.yes("key owners") {
+			t.mapped.Link.Owner = "owner"
+			t.columns = append(t.columns, column{name: "owner", kind: name})
+			t.mapped.Columns = append(t.mapped.Columns, datamap.Column{Name: "owner"})
+		}
 	default:
 		t.mapped.Erase, t.leaf = "", true
 	}
@@ -133,7 +145,7 @@ func (d *drawer) further() {
 	case len(t.key) > 0:
 	case t.way != link && t.way != either && t.self == "" && d.yes("composite key"):
 		t.mapped.Tenant = "tenant"
-		t.key = d.composite()
+		t.key = d.composite(t)
 	default:
 		kinds := []kind{serial, id, name}
 		if t.way != link {
@@ -144,7 +156,7 @@ func (d *drawer) further() {
 	if t.self != "" {
 		d.toItself(t)
 	}
-	if (t.way == byPerson || t.way == reference) && !t.kept && !t.lines && d.yes("mentions somebody") {
+	if (t.way == byPerson || t.way == reference) && !t.kept && !t.lines && (d.yes("mentions somebody") || d.going() && d.yes("in a chain")) {
 		d.mention(t)
 	}
 	d.finish(t)
@@ -197,9 +209,20 @@ func (d *drawer) toItself(t *table) {
 }
 
 // composite is a key of several columns.
-func (d *drawer) composite() []column {
-	tenant, numbered := column{name: "tenant", kind: number, notNull: true}, column{name: "number", kind: number, notNull: true}
-	return one(d, "composite", []column{tenant, numbered}, []column{tenant, {name: "grade", kind: grade, notNull: true}, numbered})
+func (d *drawer) composite(t *table) []column {
+	of := func(named string, k kind) column { return column{name: named, kind: k, notNull: true} }
+	tenant, numbered := of("tenant", number), of("number", number)
+	kinds := [][]column{
+		{tenant, numbered},
+		{tenant, numbered},
+		{tenant, of("grade", grade), numbered},
+		{of("slug", name), numbered},
+		{tenant, of("uid", id)},
+	}
+	if t.way != identity { // whose rows an application finds by its own means
+		kinds = append(kinds, []column{tenant, of("since", day), of("slug", name)})
+	}
+	return one(d, "composite", kinds...)
 }
 
 func (d *drawer) reference(t *table) {
@@ -235,18 +258,6 @@ func (d *drawer) reference(t *table) {
 		t.rules = append(t.rules, "FOREIGN KEY ("+list(names)+")"+foreign)
 	}
 	d.edge(t, edge, columns...)
-}
-
-// mention points to somebody whom the row is not about.
-func (d *drawer) mention(t *table) {
-	people := d.tables[0]
-	unlink, rules := datamap.Null, []string{"", "NO ACTION", "SET NULL"}
-	if !t.stays && t.self == "" && d.yes("goes with whom it mentions") {
-		unlink, rules, t.leaf = datamap.Delete, []string{"", "NO ACTION", "CASCADE"}, true
-	}
-	c := column{name: "mentioned", kind: people.key[0].kind.referring()}
-	c.refers = d.foreign(people, "id", one(d, "mention goes", rules...))
-	d.edge(t, datamap.Edge{Table: people.name, Unlink: unlink}, c)
 }
 
 // rule is what a foreign key does that would not be wrong.

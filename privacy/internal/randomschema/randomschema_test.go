@@ -68,7 +68,8 @@ func redacted(t *testing.T, rt require.TestingT, c *randomschema.Case, db wholed
 	require.NoError(rt, err)
 	defer func() { _ = tx.Rollback() }()
 	for _, r := range records {
-		require.NoError(rt, c.Redact(t.Context(), tx, r.Table, r.Text("id")))
+		apply, _ := c.Redact(randomschema.Record{Tenant: r.Text("tenant"), Table: r.Table, Key: r.Text("id"), Owner: r.Text("owner")})
+		require.NoError(rt, apply(t.Context(), tx))
 	}
 	require.NoError(rt, tx.Commit())
 	for n := range c.People {

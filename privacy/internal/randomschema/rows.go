@@ -23,11 +23,14 @@ type row struct {
 	nth     int // in its tenant
 	owner   int // the person, or wholedb.Nobody
 	second  int // another one, or wholedb.Nobody
+	as      int // whose address is in it, or wholedb.Nobody
 	tenant  int64
 	parent  *row
 	self    *row // of the same table
 	subject string
-	members []int // of a link
+	members []int  // of a link
+	goes    []int  // persons with whom it goes, whose row it is not, too
+	keys    string // owner of the keys of a record of several persons
 	// Of a row that an obligation keeps, itself or with what it hangs on.
 	held    bool
 	until   time.Time
@@ -95,7 +98,7 @@ func (c *Case) draw(d *drawer, t *table) (out []*row) {
 	switch t.way {
 	case personal:
 		for n := range c.People {
-			add(row{owner: n})
+			add(row{owner: n, as: n})
 		}
 	case reference:
 		for _, p := range c.rows[t.parent.n] {
@@ -112,6 +115,9 @@ func (c *Case) draw(d *drawer, t *table) (out []*row) {
 					r.members = append(r.members, n)
 				}
 			}
+			if t.mapped.Link.Owner != "" && d.upTo(0, 4, "no key owner") > 0 {
+				r.keys = "r:" + uuidOf(t.n, "owner", len(out))
+			}
 			add(r)
 		}
 	case nobody:
@@ -120,7 +126,11 @@ func (c *Case) draw(d *drawer, t *table) (out []*row) {
 	case byPerson, either, identity:
 		for n, p := range c.People {
 			for range d.upTo(0, 2, "rows") {
-				add(row{owner: n, subject: "Person"})
+				r := row{owner: n, subject: "Person", as: n}
+				if t.way == identity && !c.sole(n) {
+					r.owner, r.tenant = wholedb.Nobody, p.Tenant
+				}
+				add(r)
 			}
 			if t.way == either && d.yes("a thing") {
 				add(row{owner: wholedb.Nobody, tenant: p.Tenant, subject: "Thing", members: []int{n}}) // of the same number
@@ -128,7 +138,7 @@ func (c *Case) draw(d *drawer, t *table) (out []*row) {
 		}
 		c.hang(d, t, out)
 		if t.way == identity {
-			add(row{owner: wholedb.Nobody, tenant: 1})
+			add(row{owner: wholedb.Nobody, as: wholedb.Nobody, tenant: 1})
 		}
 	}
 	return out

@@ -10,16 +10,22 @@ import (
 	"fmt"
 	"regexp"
 	"sync"
+
+	"github.com/crmguard/crmguard/privacy/datastore"
 )
 
 // ErrNoKey is what Open answers when the key of a person was destroyed.
-var ErrNoKey = errors.New("randomschema: the key was destroyed")
+var ErrNoKey = fmt.Errorf("randomschema: %w", datastore.ErrShredded)
+
+// application owns the key of what is nobody's.
+const application = "the application"
 
 // Keys are the keys of persons under which applications seal columns. They stand
 // outside of the database.
 type Keys struct {
-	mu   sync.Mutex
-	gone map[string]bool
+	mu      sync.Mutex
+	gone    map[string]bool
+	records int // owners that redactions have made
 }
 
 // aead is the key of a person, the same each time until it is destroyed.
@@ -50,13 +56,21 @@ func (k *Keys) seal(owner, text string) []byte {
 
 // Open is what exports call.
 func (k *Keys) Open(_ context.Context, tenant, person, _, _, _ string, sealed []byte) (any, error) {
-	aead, err := k.aead(owner(tenant, person))
+	plain, err := k.open(owner(tenant, person), sealed)
 	if err != nil {
 		return nil, err
 	}
+	return plain, nil
+}
+
+func (k *Keys) open(owner string, sealed []byte) (string, error) {
+	aead, err := k.aead(owner)
+	if err != nil {
+		return "", err
+	}
 	n := aead.NonceSize()
 	if len(sealed) < n {
-		return nil, errors.New("randomschema: not sealed")
+		return "", errors.New("randomschema: not sealed")
 	}
 	plain, err := aead.Open(nil, sealed[:n], sealed[n:], nil)
 	return string(plain), err
@@ -97,8 +111,11 @@ func (c *Case) Scrub(text string) string { return aboutPerson.ReplaceAllString(t
 
 // ownerOf is the key owner of a row's sealed columns.
 func (c *Case) ownerOf(r *row) string {
-	if r.owner < 0 {
-		return "the application"
+	switch {
+	case r.keys != "":
+		return owner(fmt.Sprint(r.tenant), r.keys)
+	case r.owner < 0 || len(r.members) > 0:
+		return application
 	}
 	return owner(fmt.Sprint(r.tenant), fmt.Sprint(c.person(r.owner)))
 }

@@ -41,11 +41,11 @@ func Rounds(t *testing.T, rounds int) {
 // Walk draws so many cases for the database, as [Rounds] counts them, fills each
 // and calls f with it, and with a handle that is of this case alone. A case that
 // fails is made smaller, and its seed is printed.
-func Walk(t *testing.T, d testdb.Database, rounds int, f func(rt *rapid.T, c *Case, db wholedb.DB)) {
+func Walk(t *testing.T, d testdb.Database, rounds int, opts Options, f func(rt *rapid.T, c *Case, db wholedb.DB)) {
 	t.Helper()
 	Rounds(t, rounds)
 	rapid.Check(t, func(rt *rapid.T) {
-		c := Draw(rt, d.Name, Options{Undated: true})
+		c := Draw(rt, d.Name, opts)
 		handle, err := c.Create(t.Context(), d)
 		if err != nil {
 			rt.Fatal(err)
