@@ -34,7 +34,7 @@ func (d *Desk) Approve(ctx context.Context, planID, by string) error {
 	case samePrincipal(by, p.By):
 		return ErrSelfApproval
 	}
-	if err := d.allow(ctx, "privacy.approve", p.Person); err != nil {
+	if err := d.allow(ctx, "privacy.approve", "person/"+p.Person); err != nil {
 		return err
 	}
 	data, err := canon.Marshal(approval{At: stamp(d.now()), By: by})
@@ -80,7 +80,7 @@ func (d *Desk) Cancel(ctx context.Context, planID string) error {
 	if err != nil {
 		return err
 	}
-	if err := d.allow(ctx, "privacy.cancel", p.Person); err != nil {
+	if err := d.allow(ctx, "privacy.cancel", "person/"+p.Person); err != nil {
 		return err
 	}
 	ledger, err := d.cfg.Ledger.Anchored(ctx)

@@ -79,8 +79,8 @@ type Config struct {
 	Aliases func(ctx context.Context, tenant, person string) ([]string, error)
 	// Allow is asked before whatever somebody orders, with the action ("privacy.plan",
 	// approve, cancel, execute, void, hold, lift, export, decide, unsuppress,
-	// open_anyway) and the id of the person; of void that of the plan, of lift that
-	// of the hold, and nothing with the last two. nil: the application has asked already.
+	// open_anyway) and what it is about: "person/<id>", of void "plan/<id>", of lift
+	// "hold/<id>", of the last two "privacy". nil: the application has asked already.
 	Allow func(ctx context.Context, action, resource string) error
 	// AllowReplay is asked before a replay erases more than max(10, 1 %) of the
 	// people; nil: it is refused.

@@ -35,7 +35,7 @@ func (d *Desk) Decide(ctx context.Context, c Decision) error {
 	if !reasonCode.MatchString(c.Because) {
 		return ErrReason
 	}
-	if err := d.allow(ctx, "privacy.decide", c.Person); err != nil {
+	if err := d.allow(ctx, "privacy.decide", "person/"+c.Person); err != nil {
 		return err
 	}
 	open, err := d.unfinished(ctx)

@@ -140,11 +140,11 @@ func (d *Desk) observe(ctx context.Context, name string, value float64, attrs ..
 	}
 }
 
-func (d *Desk) allow(ctx context.Context, action, person string) error {
+func (d *Desk) allow(ctx context.Context, action, resource string) error {
 	if d.cfg.Allow == nil {
 		return nil
 	}
-	return d.cfg.Allow(ctx, action, person)
+	return d.cfg.Allow(ctx, action, resource)
 }
 
 func validID(field, id string) error { return refusedID(ids.Check(field, id)) }

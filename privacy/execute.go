@@ -196,7 +196,7 @@ func (x *execution) permitted(ctx context.Context) (*Outcome, error) {
 		return nil, x.ends(ctx, stateCancelled, ErrCancelled)
 	default: // it has begun
 	}
-	if err := x.d.allow(ctx, "privacy.execute", x.plan.Person); err != nil {
+	if err := x.d.allow(ctx, "privacy.execute", "person/"+x.plan.Person); err != nil {
 		return nil, err
 	}
 	hold, held, err := x.d.held(ctx, x.ledger, x.plan.Tenant, x.plan.persons())

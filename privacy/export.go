@@ -45,7 +45,7 @@ func (d *Desk) Export(ctx context.Context, tenant, person, recipient string, w i
 	if err != nil {
 		return nil, ErrRecipient
 	}
-	if err := d.allow(ctx, "privacy.export", person); err != nil {
+	if err := d.allow(ctx, "privacy.export", "person/"+person); err != nil {
 		return nil, err
 	}
 	id, err := uuid.NewV7()

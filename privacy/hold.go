@@ -34,7 +34,7 @@ func (d *Desk) Hold(ctx context.Context, h LegalHold) (id string, err error) {
 	if !reasonCode.MatchString(h.Because) {
 		return "", ErrReason
 	}
-	if err := d.allow(ctx, "privacy.hold", h.Person); err != nil {
+	if err := d.allow(ctx, "privacy.hold", "person/"+h.Person); err != nil {
 		return "", err
 	}
 	persons, err := d.persons(ctx, h.Tenant, h.Person)
@@ -65,7 +65,7 @@ func (d *Desk) Lift(ctx context.Context, tenant, hold, by string) error {
 	if err := errors.Join(validID("tenant", tenant), validPrincipal(by)); err != nil {
 		return err
 	}
-	if err := d.allow(ctx, "privacy.lift", hold); err != nil {
+	if err := d.allow(ctx, "privacy.lift", "hold/"+hold); err != nil {
 		return err
 	}
 	return d.entered(ctx, tenant, "privacy.lift", holdAttrs(hold, ""), func(s *erasurelog.State) (*erasurelog.Entry, error) {

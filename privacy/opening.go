@@ -96,7 +96,7 @@ func (d *Desk) OpenAnyway(ctx context.Context, o Opening) error {
 	case !o.Until.After(now) || o.Until.Sub(now) > openingMost:
 		return fmt.Errorf("%w: Until is in the future, and at most 7 days", ErrOpening)
 	}
-	if err := d.allow(ctx, "privacy.open_anyway", ""); err != nil {
+	if err := d.allow(ctx, "privacy.open_anyway", "privacy"); err != nil {
 		return err
 	}
 	if err := d.db.Primary(ctx, d.db); err != nil {

@@ -80,7 +80,7 @@ func (d *Desk) PlanErasure(ctx context.Context, r Request) (*Plan, error) {
 	if !reasonCode.MatchString(r.Reason) {
 		return nil, ErrReason
 	}
-	if err := d.allow(ctx, "privacy.plan", r.Person); err != nil {
+	if err := d.allow(ctx, "privacy.plan", "person/"+r.Person); err != nil {
 		return nil, err
 	}
 	persons, err := d.persons(ctx, r.Tenant, r.Person)

@@ -48,7 +48,7 @@ func (d *Desk) Unsuppress(ctx context.Context, tenant, kind, value string) error
 	if err := validID("tenant", tenant); err != nil {
 		return err
 	}
-	if err := d.allow(ctx, "privacy.unsuppress", ""); err != nil {
+	if err := d.allow(ctx, "privacy.unsuppress", "privacy"); err != nil {
 		return err
 	}
 	keys, err := d.cfg.Ledger.Keys(ctx, suppressionKind+kind, tenant, spelling(value))

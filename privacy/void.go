@@ -37,7 +37,7 @@ func (d *Desk) Void(ctx context.Context, v Voiding) error {
 	case !reasonCode.MatchString(v.Because):
 		return ErrReason
 	}
-	if err := d.allow(ctx, "privacy.void", v.Plan); err != nil {
+	if err := d.allow(ctx, "privacy.void", "plan/"+v.Plan); err != nil {
 		return err
 	}
 	row, unknown, err := planToVoid(d.loadPlan(ctx, d.db, v.Plan))
