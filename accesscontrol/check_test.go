@@ -107,7 +107,7 @@ func TestDenialHoldsNoPersonalData(t *testing.T) {
 	err := policy.Check(t.Context(), principal, "contact.update", record)
 	var denied *accesscontrol.Denied
 	require.ErrorAs(t, err, &denied)
-	require.Equal(t, "accesscontrol: denied: contact.update on contact: not_permitted (nearest permit sales-own needs resource.owner == principal)", err.Error())
+	require.Equal(t, "accesscontrol: denied: contact.update on contact: not_permitted", err.Error())
 
 	record.Attrs["blocked"] = "canary-flag"
 	err = policy.Check(t.Context(), principal, "contact.update", record)
@@ -328,7 +328,7 @@ func TestRecordThatIsThePrincipal(t *testing.T) {
 	require.NoError(t, policy.Check(t.Context(), principal, "user.read", record))
 	where, err := policy.Filter(t.Context(), principal, "user.read", "user")
 	require.NoError(t, err)
-	require.Equal(t, "(`u`.`tenant` = ? AND ((`u`.`id` = ?) IS TRUE))", first(where.Marks("u")))
+	require.Equal(t, "(`u`.`tenant` = ? AND `u`.`id` = ?)", first(where.Marks("u")))
 	record.Attrs["city"] = "Basel"
 	require.ErrorIs(t, policy.Check(t.Context(), principal, "user.read", record), accesscontrol.ErrRequest)
 	record.ID = "u2"

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The endings of the two kinds of text.
@@ -29,6 +30,9 @@ type Config struct {
 	// and an id, with the tenant that the record truly belongs to; an error of
 	// it refuses. Nil means that Allower refuses every resource with an id.
 	Find func(ctx context.Context, tenant, kind, id string) (Record, error)
+	// Hold is for how long an [Actor] answers; zero is [DefaultHold]. It bounds
+	// for how long a right lives on that was taken from a principal meanwhile.
+	Hold time.Duration
 	// Observe gets the measurements named in the package comment; nil is
 	// silence.
 	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)

@@ -40,5 +40,5 @@ func Example_firstLines() {
 	fmt.Println(condition, args)
 	// Output:
 	// <nil>
-	// ("c"."tenant" = $1 AND (("c"."owner" = $2) IS TRUE)) [main ann]
+	// ("c"."tenant" = $1 AND "c"."owner" = $2) [main ann]
 }

@@ -1,7 +1,6 @@
 package accesscontrol
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,8 +10,8 @@ import (
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 )
 
-// actor is a principal that was checked against the schema.
-type actor struct {
+// facts are a principal that was checked against the schema.
+type facts struct {
 	tenant   string
 	uid      cedar.EntityUID
 	groups   []cedar.EntityUID
@@ -20,9 +19,9 @@ type actor struct {
 	context  map[string]any
 }
 
-// actor checks a principal. Whatever does not fit the schema is refused: the
+// factsOf checks a principal. Whatever does not fit the schema is refused: the
 // validation of the policies holds only for entities that do.
-func (s *snapshot) actor(p Principal) (*actor, error) {
+func (s *snapshot) factsOf(p Principal) (*facts, error) {
 	if p.Tenant == "" {
 		return nil, fmt.Errorf("%w: Principal.Tenant, the principal's", ErrTenant)
 	}
@@ -36,7 +35,7 @@ func (s *snapshot) actor(p Principal) (*actor, error) {
 	if err := s.contextNames(p.Context); err != nil {
 		return nil, err
 	}
-	a := &actor{
+	a := &facts{
 		tenant: p.Tenant, uid: cedar.NewEntityUID(cedar.EntityType(kind), cedar.String(p.ID)),
 		entities: make(cedar.EntityMap, 1+len(p.Entities)), context: p.Context,
 	}
@@ -105,13 +104,13 @@ func (s *snapshot) contextNames(context map[string]any) error {
 
 // question is one action on one table by one actor.
 type question struct {
-	*actor
+	*facts
 	action  cedarx.Action
 	table   *table
 	context cedar.Record
 }
 
-func (s *snapshot) question(a *actor, actionID, record string) (*question, error) {
+func (s *snapshot) question(a *facts, actionID, record string) (*question, error) {
 	action, known := s.actions[actionID]
 	if !known {
 		return nil, &RequestError{Part: "action", Name: actionID, Text: "the schema has no such action"}
@@ -120,7 +119,7 @@ func (s *snapshot) question(a *actor, actionID, record string) (*question, error
 	switch {
 	case err != nil:
 		return nil, err
-	case !slices.Contains(action.Resources, t.entity):
+	case !slices.Contains(action.Resources, t.kind):
 		return nil, &RequestError{Part: "action", Name: actionID, Text: "does not apply to records of type " + record}
 	case !slices.Contains(action.Principals, a.uid.Type):
 		return nil, &RequestError{Part: "action", Name: actionID, Text: "does not apply to principals of type " + string(a.uid.Type)}
@@ -137,7 +136,7 @@ func (s *snapshot) question(a *actor, actionID, record string) (*question, error
 	if err != nil {
 		return nil, &RequestError{Part: "context", Name: name, Text: fault(err)}
 	}
-	return &question{actor: a, action: action, table: t, context: context}, nil
+	return &question{facts: a, action: action, table: t, context: context}, nil
 }
 
 // env is what conditions that do not look at the record are evaluated in.
@@ -146,33 +145,6 @@ func (s *snapshot) env(q *question) *cedarx.Env {
 		Entities: layered{q.entities, s.actionEntities}, Principal: q.uid, Action: q.action.UID, Context: q.context,
 	}
 }
-
-// resource turns a record into an entity.
-func (t *table) resource(r Record) (cedar.Entity, error) {
-	if err := checkID("record", r.Type, "id", r.ID); err != nil {
-		return cedar.Entity{}, err
-	}
-	values := make(map[string]any, len(r.Attrs))
-	for name, v := range r.Attrs {
-		if _, known := t.attrs[name]; known && !t.columns[name].opaque {
-			values[name] = v
-		} else if _, field := t.fields[name]; !field {
-			return cedar.Entity{}, &RequestError{Part: "record", Name: name, Text: errUnknown.Error()}
-		}
-	}
-	attrs := t.attrs
-	if slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Opaque }) {
-		attrs = maps.Clone(attrs)
-		maps.DeleteFunc(attrs, func(name string, _ cedarx.Attribute) bool { return t.columns[name].opaque })
-	}
-	record, name, err := attributesOf(attrs, values)
-	if err != nil {
-		return cedar.Entity{}, &RequestError{Part: "record", Name: name, Text: fault(err)}
-	}
-	return cedar.Entity{UID: cedar.NewEntityUID(t.entity, cedar.String(r.ID)), Attributes: record}, nil
-}
-
-var errSame = errors.New("the record is an entity of the principal, with other attributes")
 
 // layered looks an entity up in several maps, first come first served.
 type layered []cedar.EntityMap

@@ -1,7 +1,6 @@
 package accesscontrol
 
 import (
-	"iter"
 	"slices"
 	"strings"
 
@@ -94,54 +93,6 @@ func (r *ruleset) about(action cedar.EntityUID, actionGroups []cedar.EntityUID, 
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
-}
-
-// selection is a part of a ruleset as cedar-go wants it.
-type selection struct {
-	rules  *ruleset
-	picked []int
-}
-
-// All yields the picked policies.
-func (s selection) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
-	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		for _, i := range s.picked {
-			p := s.rules.policies[i]
-			if !yield(cedar.PolicyID(p.ID), p.Compiled) {
-				return
-			}
-		}
-	}
-}
-
-// verdict is what the policies say, before the rules of this package.
-type verdict struct {
-	allowed bool
-	// reasons and failed are sorted ids; forbidFailed are those of failed that
-	// are forbids.
-	reasons, failed, forbidFailed []string
-}
-
-// decide evaluates the policies that are about the request, exactly as Cedar
-// does: a policy that fails is skipped. Callers who enforce use forbidFailed
-// as well.
-func (r *ruleset) decide(entities cedar.EntityGetter, request cedar.Request, picked []int) verdict {
-	decision, diagnostic := cedar.Authorize(selection{r, picked}, entities, request)
-	v := verdict{allowed: decision == cedar.Allow}
-	for _, reason := range diagnostic.Reasons {
-		v.reasons = append(v.reasons, string(reason.PolicyID))
-	}
-	for _, failure := range diagnostic.Errors {
-		id := string(failure.PolicyID)
-		v.failed = append(v.failed, id)
-		if !r.byID[failure.PolicyID].Permit {
-			v.forbidFailed = append(v.forbidFailed, id)
-		}
-	}
-	slices.Sort(v.reasons)
-	slices.Sort(v.failed)
-	slices.Sort(v.forbidFailed)
-	return v
 }
 
 // closure lists the ancestors of an entity, itself not included.

@@ -61,6 +61,9 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	problems = append(append(problems, missing...), b.problems...)
 	if len(b.problems) == 0 {
 		problems = append(problems, s.translatable(policies)...)
+		for _, p := range policies {
+			problems = append(problems, s.otherRecords(p)...)
+		}
 	}
 	if len(problems) > 0 {
 		return nil, &PolicyError{sortProblems(problems)}
@@ -247,7 +250,7 @@ func (s *snapshot) translatable(policies []*cedarx.Policy) (problems []Problem) 
 // concerns says whether some action of the policy applies to the table.
 func (s *snapshot) concerns(p *cedarx.Policy, t *table) bool {
 	for _, action := range s.schema.Actions {
-		if slices.Contains(action.Resources, t.entity) && inScope(p.Action, action.UID, action.Ancestors) {
+		if slices.Contains(action.Resources, t.kind) && inScope(p.Action, action.UID, action.Ancestors) {
 			return true
 		}
 	}

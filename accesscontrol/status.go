@@ -122,7 +122,7 @@ func (r *record) findings(s *snapshot) []Finding {
 func (s *snapshot) unbound() []Finding {
 	bound := map[cedar.EntityType]bool{}
 	for _, t := range s.tables {
-		bound[t.entity] = true
+		bound[t.kind] = true
 	}
 	missing := map[cedar.EntityType]bool{}
 	for _, action := range s.actions {
