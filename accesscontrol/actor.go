@@ -38,8 +38,8 @@ type asked struct{ action, record string }
 // [*RequestError].
 func (p *Policy) For(principal Principal) (*Actor, error) {
 	a := &Actor{policy: p, given: principal, made: time.Now()}
-	a.given.Context = maps.Clone(principal.Context) // read again at each new question
-	a.given.Attrs = maps.Clone(principal.Attrs)
+	// Read again when the policy set is replaced.
+	a.given.Context, a.given.Attrs = kept(principal.Context), kept(principal.Attrs)
 	if _, err := a.standing(); err != nil {
 		return nil, err
 	}
@@ -55,14 +55,23 @@ func (a *Actor) standing() (*standing, error) {
 	if now := a.state.Load(); now != nil && now.set == set {
 		return now, nil
 	}
-	facts, err := set.factsOf(a.given)
+	fresh, err := a.policy.memo.standing(set, &a.given)
+	if err == nil {
+		a.state.Store(fresh)
+	}
+	return fresh, err
+}
+
+// once is the principal of a single question.
+func (p *Policy) once(ctx context.Context, principal *Principal) (*standing, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	set, err := p.snapshot()
 	if err != nil {
 		return nil, err
 	}
-	fresh := &standing{set: set, facts: facts}
-	fresh.residuals.Store(&map[asked]*residual{})
-	a.state.Store(fresh)
-	return fresh, nil
+	return p.memo.standing(set, principal)
 }
 
 // enter is the beginning of each call: all of it works on one set.
@@ -156,7 +165,11 @@ func (a *Actor) Decide(ctx context.Context, action string, record Record) (Decis
 	if err != nil {
 		return Decision{}, err
 	}
-	r, row, err := s.on(action, &record)
+	return s.decide(ctx, action, &record)
+}
+
+func (s *standing) decide(ctx context.Context, action string, record *Record) (Decision, error) {
+	r, row, err := s.on(action, record)
 	if err != nil {
 		return Decision{}, err
 	}

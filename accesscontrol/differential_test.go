@@ -101,7 +101,7 @@ func TestFilterEqualsChecks(t *testing.T) {
 		seed, err = strconv.ParseUint(s, 10, 64)
 		require.NoError(t, err)
 	}
-	g := generator{rand.New(rand.NewPCG(seed, 1))}
+	g := generator{Rand: rand.New(rand.NewPCG(seed, 1))}
 	db := openDB(t, itemDDL)
 	db.SetMaxOpenConns(1)
 	insertItems(t, db, g.Rand, 200)
@@ -169,12 +169,60 @@ func TestFilterEqualsChecks(t *testing.T) {
 	require.Greater(t, refused, 5)
 }
 
+// Records without a table may be asked everything that Cedar knows: what has no
+// form of its own is left to Cedar, and the answers are Cedar's, with the same
+// policies as reasons and the same policies failing.
+func TestChecksOfRecordsWithoutATableEqualCedar(t *testing.T) {
+	g := generator{Rand: rand.New(rand.NewPCG(20261127, 1)), all: true}
+	db := openDB(t, itemDDL)
+	insertItems(t, db, g.Rand, 40)
+	records, err := items(t.Context(), db)
+	require.NoError(t, err)
+	for _, r := range records {
+		if g.IntN(2) == 0 {
+			r.Attrs["labels"] = []string{pick(g.Rand, edgeTexts), pick(g.Rand, edgeTexts)}
+			r.Attrs["due"] = pick(g.Rand, []string{"2026-11-22T00:00:00Z", "2026-11-21T23:59:59.999Z", "1970-01-01T00:00:00Z"})
+		}
+	}
+	sets, comparisons, allowed, failed := 0, 0, 0, 0
+	for sets < 150 {
+		text := g.policies()
+		config := itemConfig(text)
+		config.Tables[0].Name = ""
+		policy, err := accesscontrol.Load(t.Context(), config)
+		if err != nil {
+			require.Regexp(t, "optional attribute", err.Error(), "the generator writes nothing else that is refused:\n%s", text)
+			continue
+		}
+		sets++
+		for _, principal := range itemPrincipals() {
+			for _, r := range records {
+				request := accesscontrol.Request{Principal: principal, Action: "read", Record: r}
+				d, err := policy.Decide(t.Context(), request)
+				require.NoError(t, err, text)
+				byCedar, err := policy.Cedar(t.Context(), request)
+				require.NoError(t, err, text)
+				d.Nearest = accesscontrol.Nearest{}
+				require.Equal(t, byCedar, d, "%s\n%v", text, r.Attrs)
+				comparisons++
+				if d.Allowed {
+					allowed++
+				}
+				failed += len(d.Failed)
+			}
+		}
+	}
+	t.Logf("%d sets, %d comparisons, %d allowed, %d policies failed", sets, comparisons, allowed, failed)
+	require.Greater(t, allowed, comparisons/10)
+	require.Greater(t, failed, 500)
+}
+
 func first(s string, _ []any) string { return s }
 
 // With thousands of rows, the filter is the same text: it holds no row.
 func TestFilterHoldsNoRowAndNoLiteral(t *testing.T) {
 	db := openDB(t, itemDDL)
-	g := generator{rand.New(rand.NewPCG(3, 3))}
+	g := generator{Rand: rand.New(rand.NewPCG(3, 3))}
 	policy, err := accesscontrol.Load(t.Context(), itemConfig(`
 @id("p") permit (principal, action, resource) when { resource.stage == "canary-literal" && resource.owner == principal && principal.tags.contains(resource.stage) };
 @id("f") forbid (principal, action, resource) when { resource == Item::"canary-row" || (resource has region && resource.region == principal.region) };`))

@@ -49,11 +49,11 @@ func (f Fields) with(v Visibility) []string {
 
 // Fields is [Actor.Fields] for one record.
 func (p *Policy) Fields(ctx context.Context, principal Principal, record Record) (Fields, error) {
-	a, err := p.For(principal)
+	s, err := p.once(ctx, &principal)
 	if err != nil {
 		return nil, err
 	}
-	return a.Fields(ctx, record)
+	return s.fields(ctx, &record)
 }
 
 // Fields says for each declared field whether the principal may read it in
@@ -120,11 +120,11 @@ func (s *snapshot) bound(record string) (*table, error) {
 
 // CheckChange is [Actor.CheckChange] for one change.
 func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, after Record) error {
-	a, err := p.For(principal)
+	s, err := p.once(ctx, &principal)
 	if err != nil {
 		return err
 	}
-	return a.CheckChange(ctx, before, after)
+	return s.checkChange(ctx, before, after)
 }
 
 // CheckChange checks both sides of a change: the Update action on the record
@@ -136,6 +136,10 @@ func (a *Actor) CheckChange(ctx context.Context, before, after Record) error {
 	if err != nil {
 		return err
 	}
+	return s.checkChange(ctx, before, after)
+}
+
+func (s *standing) checkChange(ctx context.Context, before, after Record) error {
 	sides := []*Record{&before, &after}
 	switch {
 	case isZero(before):

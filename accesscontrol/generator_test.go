@@ -93,7 +93,11 @@ func quote(s string) string {
 	return b.String() + `"`
 }
 
-type generator struct{ *rand.Rand }
+type generator struct {
+	*rand.Rand
+	// all writes what only records without a table may be asked.
+	all bool
+}
 
 func (g generator) text() string {
 	switch g.IntN(6) {
@@ -193,7 +197,36 @@ func (g generator) known() string {
 	}
 }
 
+// beyond SQL are the forms that no column can answer.
+func (g generator) beyondSQL() string {
+	switch g.IntN(10) {
+	case 0:
+		return "resource.stage like \"*" + pick(g.Rand, []string{"a", "ü", "x", "e*d"}) + "*\""
+	case 1:
+		return "resource.amount + 1 " + g.ordered() + " " + g.long() // may overflow
+	case 2:
+		return g.guarded("labels", "resource.labels.contains("+g.text()+")")
+	case 3:
+		return g.guarded("labels", "resource.labels.containsAny(principal.tags)")
+	case 4:
+		return g.guarded("due", "resource.due "+g.ordered()+" principal.clock")
+	case 5:
+		return "resource.owner.region " + g.equal() + " " + g.text() // fails where the owner was not brought along
+	case 6:
+		return "resource in Item::\"i" + strconv.Itoa(g.IntN(9)) + "\""
+	case 7:
+		return "[resource.owner, principal].contains(" + g.user() + ")"
+	case 8:
+		return "(if resource.flag then principal else resource.owner) == " + g.user()
+	default:
+		return "{a: resource.stage, b: resource.amount} == {a: " + g.text() + ", b: " + g.long() + "}"
+	}
+}
+
 func (g generator) atom() string {
+	if g.all && g.IntN(3) == 0 {
+		return g.beyondSQL()
+	}
 	switch g.IntN(24) {
 	case 0:
 		return "resource.stage " + g.equal() + " " + g.text()
@@ -269,6 +302,9 @@ func (g generator) policy(i int) string {
 	principal := pick(g.Rand, []string{"principal", "principal", "principal is User", "principal in Team::\"t1\"", "principal == User::\"ann\"", "principal is User in Team::\"t2\""})
 	action := pick(g.Rand, []string{"action", "action == Action::\"read\"", "action in Action::\"any\"", "action in [Action::\"read\", Action::\"write\"]"})
 	resource := pick(g.Rand, []string{"resource", "resource", "resource is Item", "resource == Item::\"i3\""})
+	if g.all && g.IntN(5) == 0 {
+		resource = pick(g.Rand, []string{"resource in Item::\"i4\"", "resource is Item in Item::\"i5\""})
+	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "@id(\"p%d\")\n%s (%s, %s, %s)", i, effect, principal, action, resource)
 	for range 1 + g.IntN(2) {

@@ -11,6 +11,7 @@ import (
 // [Policy.Reload] changes the set for all at once.
 type Policy struct {
 	current atomic.Pointer[snapshot]
+	memo    memo
 	past    record
 }
 
@@ -67,20 +68,20 @@ func (p *Policy) snapshot() (*snapshot, error) {
 
 // Check is [Actor.Check] for one question.
 func (p *Policy) Check(ctx context.Context, principal Principal, action string, record Record) error {
-	a, err := p.For(principal)
+	s, err := p.once(ctx, &principal)
 	if err != nil {
 		return err
 	}
-	return a.Check(ctx, action, record)
+	return s.check(ctx, action, &record)
 }
 
 // Decide is [Actor.Decide] for one question.
 func (p *Policy) Decide(ctx context.Context, r Request) (Decision, error) {
-	a, err := p.For(r.Principal)
+	s, err := p.once(ctx, &r.Principal)
 	if err != nil {
 		return Decision{}, err
 	}
-	return a.Decide(ctx, r.Action, r.Record)
+	return s.decide(ctx, r.Action, &r.Record)
 }
 
 // Allower binds a principal to Check, in words of the standard library. The
@@ -92,15 +93,15 @@ func (p *Policy) Decide(ctx context.Context, r Request) (Decision, error) {
 // attributes.
 func (p *Policy) Allower(principal Principal) func(ctx context.Context, action, resource string) error {
 	return func(ctx context.Context, action, resource string) error {
-		a, err := p.For(principal)
+		s, err := p.once(ctx, &principal)
 		if err != nil {
 			return err
 		}
-		record, err := a.state.Load().set.named(ctx, principal.Tenant, resource)
+		record, err := s.set.named(ctx, principal.Tenant, resource)
 		if err != nil {
 			return err
 		}
-		return a.Check(ctx, action, record)
+		return s.check(ctx, action, &record)
 	}
 }
 

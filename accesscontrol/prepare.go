@@ -37,7 +37,7 @@ func (s *snapshot) factsOf(p Principal) (*facts, error) {
 	}
 	a := &facts{
 		tenant: p.Tenant, uid: cedar.NewEntityUID(cedar.EntityType(kind), cedar.String(p.ID)),
-		entities: make(cedar.EntityMap, 1+len(p.Entities)), context: p.Context,
+		entities: make(cedar.EntityMap, 1+len(p.Entities)), context: kept(p.Context),
 	}
 	if err := s.addEntity(a.entities, "principal", Entity{Type: kind, ID: p.ID, Attrs: p.Attrs, Parents: p.Parents}); err != nil {
 		return nil, err
@@ -49,6 +49,24 @@ func (s *snapshot) factsOf(p Principal) (*facts, error) {
 	}
 	a.groups = closure(a.entities, a.uid)
 	return a, nil
+}
+
+// kept copies context: it is read again at each new question, and whoever
+// handed it in may change it meanwhile.
+func kept(context map[string]any) map[string]any {
+	out := make(map[string]any, len(context))
+	for name, v := range context {
+		switch list := v.(type) {
+		case []string:
+			v = slices.Clone(list)
+		case []int64:
+			v = slices.Clone(list)
+		case []Ref:
+			v = slices.Clone(list)
+		}
+		out[name] = v
+	}
+	return out
 }
 
 func (s *snapshot) addEntity(to cedar.EntityMap, part string, e Entity) error {

@@ -116,3 +116,26 @@ func (r *reader) attribute(of cedarx.Type, name string, written bool) (out []ced
 func writesRecord(e *cedarx.Expr) bool {
 	return e.Op == cedarx.Other && e.Name == "{}" || slices.ContainsFunc(e.Args, writesRecord)
 }
+
+// contextRead collects the names of context that policies read: each name that
+// stands behind anything that holds context, so too many rather than too few.
+func contextRead(policies []*cedarx.Policy) map[string]bool {
+	out := map[string]bool{}
+	var walk func(e *cedarx.Expr) (holds bool)
+	walk = func(e *cedarx.Expr) bool {
+		holds := e.Op == cedarx.Variable && e.Name == "context"
+		for _, arg := range e.Args {
+			holds = walk(arg) || holds
+		}
+		if holds && (e.Op == cedarx.Access || e.Op == cedarx.Has) {
+			out[e.Name] = true
+		}
+		return holds
+	}
+	for _, p := range policies {
+		for _, c := range p.Conditions {
+			walk(c.Body)
+		}
+	}
+	return out
+}

@@ -3,6 +3,7 @@ package accesscontrol
 import (
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
@@ -19,6 +20,11 @@ type residual struct {
 	permits, forbids []rule
 	// foreign says that a part is left to Cedar, which wants the whole record.
 	foreign bool
+	// once measures it for filters: how many bind values, and whether any row
+	// can pass.
+	once    sync.Once
+	args    int
+	nothing bool
 }
 
 // rule is what is left of a policy.

@@ -25,8 +25,10 @@ type snapshot struct {
 	// actionEntities lets `action in` see the groups of the schema.
 	actionEntities cedar.EntityMap
 	tables         map[string]*table
-	hash           string
-	config         Config
+	// contextRead are the names of context that some policy reads.
+	contextRead map[string]bool
+	hash        string
+	config      Config
 }
 
 // policyID is what @id may look like: it goes into audit entries and reasons.
@@ -68,7 +70,7 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	if len(problems) > 0 {
 		return nil, &PolicyError{sortProblems(problems)}
 	}
-	s.rules = newRuleset(policies)
+	s.rules, s.contextRead = newRuleset(policies), contextRead(policies)
 	return s, nil
 }
 

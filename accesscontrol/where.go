@@ -21,11 +21,11 @@ type Where struct {
 
 // Filter is [Actor.Filter] for one question.
 func (p *Policy) Filter(ctx context.Context, principal Principal, action, record string) (Where, error) {
-	a, err := p.For(principal)
+	s, err := p.once(ctx, &principal)
 	if err != nil {
 		return Where{}, err
 	}
-	return a.Filter(ctx, action, record)
+	return s.filter(ctx, action, record)
 }
 
 // Filter gives the condition that selects exactly the records for which
@@ -36,6 +36,10 @@ func (a *Actor) Filter(ctx context.Context, action, record string) (Where, error
 	if err != nil {
 		return Where{}, err
 	}
+	return s.filter(ctx, action, record)
+}
+
+func (s *standing) filter(ctx context.Context, action, record string) (Where, error) {
 	r, err := s.residual(asked{action, record})
 	if err != nil {
 		return Where{}, err
@@ -43,16 +47,26 @@ func (a *Actor) Filter(ctx context.Context, action, record string) (Where, error
 	if r.table.Name == "" {
 		return Where{}, &RequestError{Part: "record", Name: record, Text: "the binding names no SQL table"}
 	}
-	w := Where{}
-	if r.mayHold() {
-		w.left = r
-	}
-	_, args := w.Marks("")
-	if len(args) > MaxArgs {
+	r.once.Do(r.measure)
+	if r.args > MaxArgs {
 		return Where{}, ErrTooLarge
 	}
-	s.set.observe(ctx, "accesscontrol.filter", float64(len(args)), slog.String("action", action), slog.String("record", record))
-	return w, nil
+	if s.set.config.Observe != nil {
+		s.set.observe(ctx, "accesscontrol.filter", float64(r.args), slog.String("action", action), slog.String("record", record))
+	}
+	if r.nothing {
+		return Where{}, nil
+	}
+	return Where{left: r}, nil
+}
+
+// measure looks once at what a filter of this residual would be.
+func (r *residual) measure() {
+	if r.nothing = !r.mayHold(); r.nothing {
+		return
+	}
+	_, args := Where{left: r}.Marks("")
+	r.args = len(args)
 }
 
 // mayHold says whether any record could pass.
