@@ -40,7 +40,7 @@ func (r *reader) walk(e *cedarx.Expr) {
 	for _, arg := range e.Args {
 		r.walk(arg)
 	}
-	if !readsAttribute(e) || e.Args[0].UsesResource || e.Args[0].Op == cedarx.Variable {
+	if !readsAttribute(e) || e.Args[0].Op == cedarx.Variable {
 		return
 	}
 	for _, t := range r.types(e.Args[0]) {
@@ -73,8 +73,12 @@ func (r *reader) types(e *cedarx.Expr) (out []cedarx.Type) {
 		if uid, is := e.Value.(cedar.EntityUID); is {
 			out = append(out, cedarx.Type{Kind: cedarx.EntityRef, Entity: uid.Type})
 		}
-	case e.Op == cedarx.Variable && e.Name == "principal":
-		for _, kind := range r.action.Principals {
+	case e.Op == cedarx.Variable && (e.Name == "principal" || e.Name == "resource"):
+		kinds := r.action.Principals
+		if e.Name == "resource" {
+			kinds = r.action.Resources
+		}
+		for _, kind := range kinds {
 			out = append(out, cedarx.Type{Kind: cedarx.EntityRef, Entity: kind})
 		}
 	case e.Op == cedarx.Variable && e.Name == "context":
