@@ -233,7 +233,7 @@ func TestAllower(t *testing.T) {
 		if strings.HasPrefix(resource, "audit") {
 			action = "audit.read"
 		}
-		return policy.Allower(p)(t.Context(), action, resource)
+		return policy.Allower(func(context.Context) (accesscontrol.Principal, error) { return p, nil })(t.Context(), action, resource)
 	}
 	ann := crmPeople()["sales"]
 	for _, c := range []struct {
@@ -276,6 +276,11 @@ func TestAllower(t *testing.T) {
 			require.NotContains(t, err.Error(), "person-7f3a", "a bare id may be a person's")
 		}
 	}
+	nobody := errors.New("nobody is logged in")
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	require.ErrorIs(t, policy.Allower(func(context.Context) (accesscontrol.Principal, error) { return ann, nobody })(t.Context(), "contact.read", "contact/c1"), nobody)
+	require.ErrorIs(t, policy.Allower(nil)(t.Context(), "contact.read", "contact/c1"), accesscontrol.ErrRequest)
 	ann.Tenant = ""
 	require.ErrorIs(t, ask("contact/c1", find, ann), accesscontrol.ErrTenant)
 	require.Zero(t, asked, "what is wrong in itself is not looked up, and nothing without a tenant")

@@ -177,7 +177,9 @@ func ExamplePolicy_Allower() {
 	ctx, policy, _, done := exampleCRM()
 	defer done()
 	// A func in words of the standard library, for packages that must ask.
-	allow := policy.Allower(crmPeople()["auditor"])
+	allow := policy.Allower(func(context.Context) (accesscontrol.Principal, error) {
+		return crmPeople()["auditor"], nil // of the session in the context, with the roles of this moment
+	})
 	fmt.Println(allow(ctx, "audit.read", "audit"))
 	// Output: <nil>
 }

@@ -84,15 +84,24 @@ func (p *Policy) Decide(ctx context.Context, r Request) (Decision, error) {
 	return s.decide(ctx, r.Action, &r.Record)
 }
 
-// Allower binds a principal to Check, in words of the standard library. The
+// Allower is Check in words of the standard library, for packages that must
+// ask: who says at each call who acts, and what rights they have by then; its
+// error refuses. The
 // resource is "type/id": [Config.Find] fetches that record. Without Find such
 // a resource is refused as a [*RequestError], for nothing says to whom the
 // record belongs; so is what Find answers when it is not the record of that
 // type and id. A resource that is a type alone, such as "export", is the
 // principal's tenant itself as a record of that type; without Find it has no
 // attributes.
-func (p *Policy) Allower(principal Principal) func(ctx context.Context, action, resource string) error {
+func (p *Policy) Allower(who func(ctx context.Context) (Principal, error)) func(ctx context.Context, action, resource string) error {
 	return func(ctx context.Context, action, resource string) error {
+		if who == nil {
+			return &RequestError{Part: "principal", Text: "nothing says who acts: hand in a func that does"}
+		}
+		principal, err := who(ctx)
+		if err != nil {
+			return err
+		}
 		s, err := p.once(ctx, &principal)
 		if err != nil {
 			return err
