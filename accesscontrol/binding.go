@@ -165,9 +165,15 @@ func (b *binder) columns(t *table) {
 		t.columns[c.attr] = c
 		t.fields[c.attr] = nil
 	}
-	for name := range t.attrs {
-		if _, bound := t.fields[name]; !bound {
+	for _, name := range slices.Sorted(maps.Keys(t.attrs)) {
+		if _, bound := t.fields[name]; bound {
+			continue
+		}
+		switch {
+		case t.Name == "": // what the schema says is all there is
 			t.fields[name] = nil
+		case t.attrs[name].Required:
+			b.problem("table %s: attribute %s is required and has no column: no row could be asked about", t.Record, name)
 		}
 	}
 }
@@ -213,6 +219,10 @@ func (b *binder) groups(t *table) {
 			b.problem("table %s: group %s has no fields", t.Record, g.Name)
 		}
 		for _, f := range g.Fields {
+			if _, declared := t.fields[f]; !declared {
+				b.problem("table %s: group %s names the field %s, which no column declares: the field that is meant would be readable", t.Record, g.Name, f)
+				continue
+			}
 			t.fields[f] = append(t.fields[f], g.Action)
 		}
 	}

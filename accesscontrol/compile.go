@@ -2,6 +2,7 @@ package accesscontrol
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,6 +34,18 @@ type compiler struct {
 type untranslatable struct{ text string }
 
 func (u *untranslatable) Error() string { return "accesscontrol: " + u.text }
+
+var errNUL = &untranslatable{"a text holds NUL, which databases compare differently"}
+
+// holdsNUL says whether a policy writes a text that no database compares as
+// Cedar does.
+func holdsNUL(p *cedarx.Policy) bool {
+	var writes func(e *cedarx.Expr) bool
+	writes = func(e *cedarx.Expr) bool {
+		return e.Op == cedarx.Literal && !plain(e.Value) || slices.ContainsFunc(e.Args, writes)
+	}
+	return slices.ContainsFunc(p.Conditions, func(c cedarx.Condition) bool { return writes(c.Body) })
+}
 
 func refuse(e *cedarx.Expr, why string) error {
 	return &untranslatable{"cannot become SQL: " + e.String() + ": " + why}
@@ -375,7 +388,7 @@ func (col *column) bind(v cedar.Value) (bound sqlcond.Value, fits bool, err erro
 		fits = fits && (!col.Integer || decimal(string(v.ID)))
 	}
 	if col.Name != "" && strings.ContainsRune(bound.Text, 0) {
-		return sqlcond.Value{}, false, &untranslatable{"a text holds NUL, which databases compare differently"}
+		return sqlcond.Value{}, false, errNUL
 	}
 	return bound, fits, nil
 }
@@ -410,7 +423,7 @@ func (c *compiler) contains(e *cedarx.Expr) (sqlcond.Cond, error) {
 // among compiles a look into a set of values: those that the column can hold.
 func (c *compiler) among(e *cedarx.Expr, col *column, values []cedar.Value) (sqlcond.Cond, error) {
 	if col.typ.Kind == cedarx.Bool {
-		return nil, refuse(e, "a yes or no is compared with ==, not looked up in a set")
+		return eitherOf(col, values), nil
 	}
 	var fitting []sqlcond.Value
 	for _, v := range values {
@@ -423,4 +436,20 @@ func (c *compiler) among(e *cedarx.Expr, col *column, values []cedar.Value) (sql
 		}
 	}
 	return sqlcond.NewAmong(&col.Column, fitting), nil
+}
+
+// eitherOf is a look into a set of booleans, of which there are four.
+func eitherOf(col *column, values []cedar.Value) sqlcond.Cond {
+	holds := &sqlcond.Holds{Column: &col.Column}
+	yes, no := slices.Contains(values, cedar.Value(cedar.True)), slices.Contains(values, cedar.Value(cedar.False))
+	switch {
+	case yes && no:
+		return sqlcond.True
+	case yes:
+		return holds
+	case no:
+		return sqlcond.Not(holds)
+	default:
+		return sqlcond.False
+	}
 }

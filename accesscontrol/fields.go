@@ -130,7 +130,8 @@ func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, a
 // CheckChange checks both sides of a change: the Update action on the record
 // before and on the record after, no other type, id or tenant, and no changed
 // field that the principal may not read on either side. With a zero before it
-// checks Create, with a zero after Delete.
+// checks Create, a change from nothing: no field may be set that is hidden in
+// the record that comes to be. With a zero after it checks Delete.
 func (a *Actor) CheckChange(ctx context.Context, before, after Record) error {
 	s, err := a.enter(ctx)
 	if err != nil {
@@ -168,7 +169,7 @@ func (s *standing) checkChange(ctx context.Context, before, after Record) error 
 			return err
 		}
 	}
-	if len(sides) == 1 {
+	if isZero(after) {
 		return nil
 	}
 	return s.checkFields(ctx, action, t.changedFields(before, after), sides)

@@ -18,7 +18,7 @@ entity Role;
 entity Team in [Team];
 entity User in [Role, Team] = {
   level: Long, region: String, nick?: String, active: Bool, lead: User,
-  teams: Set<Team>, tags: Set<String>, nums: Set<Long>, clock: datetime,
+  teams: Set<Team>, tags: Set<String>, nums: Set<Long>, flags: Set<Bool>, clock: datetime,
 };
 entity Item = {
   owner: User, team?: Team, backup?: User, stage: String, region?: String,
@@ -253,7 +253,10 @@ func (g generator) atom() string {
 	case 11:
 		return "resource.flag"
 	case 12:
-		return "resource.flag " + g.equal() + " " + pick(g.Rand, []string{"true", "false", "principal.active"})
+		return pick(g.Rand, []string{
+			"resource.flag " + g.equal() + " " + pick(g.Rand, []string{"true", "false", "principal.active"}),
+			pick(g.Rand, []string{"[true]", "[false]", "[true, false]", "principal.flags", "principal.lead.flags"}) + ".contains(resource.flag)",
+		})
 	case 13:
 		return g.guarded("blocked", "resource.blocked")
 	case 14:
@@ -330,7 +333,7 @@ func itemPrincipals() []accesscontrol.Principal {
 			Tenant: "main", ID: id,
 			Attrs: map[string]any{
 				"level": level, "region": "Zürich", "active": true, "lead": "bob", "clock": "2026-11-22T00:00:00Z",
-				"teams": []string{"t1", "té"}, "tags": []string{"lead", "it's", "北京"}, "nums": []int64{1, math.MaxInt64, math.MinInt64},
+				"teams": []string{"t1", "té"}, "tags": []string{"lead", "it's", "北京"}, "nums": []int64{1, math.MaxInt64, math.MinInt64}, "flags": []bool{level < 0},
 			},
 			Parents: []accesscontrol.Ref{{Type: "Team", ID: "t1"}},
 			Context: map[string]any{"now": int64(42)},
@@ -340,7 +343,7 @@ func itemPrincipals() []accesscontrol.Principal {
 		Type: "User", ID: "bob", Parents: []accesscontrol.Ref{{Type: "Team", ID: "t2"}},
 		Attrs: map[string]any{
 			"level": 1, "region": "a", "active": false, "lead": "bob", "clock": "2026-11-22T00:00:00Z",
-			"teams": []string{}, "tags": []string{}, "nums": []int64{},
+			"teams": []string{}, "tags": []string{}, "nums": []int64{}, "flags": []bool{},
 		},
 	}
 	ann := base("ann", 7)

@@ -240,8 +240,10 @@ func (s *snapshot) translatable(policies []*cedarx.Policy) (problems []Problem) 
 				continue
 			}
 			_, err := (&compiler{table: t}).policy(p)
-			var refused *untranslatable
-			if errors.As(err, &refused) {
+			if err == nil && holdsNUL(p) { // perhaps in a branch that only some principals reach
+				err = errNUL
+			}
+			if refused, is := errors.AsType[*untranslatable](err); is {
 				problems = append(problems, Problem{Policy: p.ID, Position: p.Position, Text: refused.text + ", on records of type " + t.Record})
 			}
 		}
