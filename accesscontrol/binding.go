@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
@@ -20,7 +18,7 @@ var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 // table is a Table that was checked against the schema.
 type table struct {
 	Table
-	kind    cedar.EntityType
+	kind    cedarx.EntityType
 	attrs   cedarx.Attributes
 	columns map[string]column
 	// slots are the attributes that a check reads, sealed ones left out, each
@@ -60,7 +58,7 @@ func (b *binder) bind(tables []Table) map[string]*table {
 	out := make(map[string]*table, len(tables))
 	entities := map[string]bool{}
 	for _, source := range tables {
-		t := &table{Table: source, kind: cedar.EntityType(source.Entity), columns: map[string]column{}, fields: map[string][]string{}}
+		t := &table{Table: source, kind: cedarx.EntityType(source.Entity), columns: map[string]column{}, fields: map[string][]string{}}
 		attrs, known := b.schema.Entities[t.kind]
 		switch {
 		case source.Record == "":

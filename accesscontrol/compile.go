@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
@@ -24,7 +22,7 @@ type compiler struct {
 	table *table
 	env   *cedarx.Env
 	// known and actions are the entities that env can see, listed.
-	known, actions cedar.EntityMap
+	known, actions cedarx.EntityMap
 	// foreigners counts the parts that are left to Cedar.
 	foreigners int
 }
@@ -86,7 +84,7 @@ func (c *compiler) scope(s cedarx.Scope) (sqlcond.Cond, error) {
 			return sqlcond.False, nil
 		}
 		if c.table.Name == "" {
-			return c.asking(func(record cedar.Entity) sqlcond.Outcome {
+			return c.asking(func(record cedarx.Entity) sqlcond.Outcome {
 				return sqlcond.Truth(inScope(s, record.UID, record.Parents.Slice()))
 			}), nil
 		}
@@ -142,7 +140,7 @@ func (c *compiler) form(e *cedarx.Expr) (sqlcond.Cond, error) {
 
 // foreign leaves a part to Cedar, which sees the record as an entity.
 func (c *compiler) foreign(e *cedarx.Expr) sqlcond.Cond {
-	return c.asking(func(record cedar.Entity) sqlcond.Outcome {
+	return c.asking(func(record cedarx.Entity) sqlcond.Outcome {
 		env := *c.env
 		env.Resource = record.UID
 		env.Entities = layered{{record.UID: record}, c.known, c.actions}
@@ -151,13 +149,13 @@ func (c *compiler) foreign(e *cedarx.Expr) sqlcond.Cond {
 }
 
 // asking is a part that looks at the whole record.
-func (c *compiler) asking(ask func(record cedar.Entity) sqlcond.Outcome) sqlcond.Cond {
+func (c *compiler) asking(ask func(record cedarx.Entity) sqlcond.Outcome) sqlcond.Cond {
 	c.foreigners++
 	if c.env == nil {
 		return open{}
 	}
 	return &sqlcond.Foreign{Ask: func(row *sqlcond.Row) sqlcond.Outcome {
-		record, whole := row.Source.(cedar.Entity)
+		record, whole := row.Source.(cedarx.Entity)
 		if !whole {
 			return sqlcond.Failed
 		}
@@ -166,8 +164,8 @@ func (c *compiler) asking(ask func(record cedar.Entity) sqlcond.Outcome) sqlcond
 }
 
 // outcomeOf is what the result of an evaluation means for a condition.
-func outcomeOf(v cedar.Value, err error) sqlcond.Outcome {
-	b, isBool := v.(cedar.Boolean)
+func outcomeOf(v cedarx.Value, err error) sqlcond.Outcome {
+	b, isBool := v.(cedarx.Boolean)
 	if err != nil || !isBool {
 		return sqlcond.Failed
 	}
@@ -190,14 +188,14 @@ func (c *compiler) constant(e *cedarx.Expr) sqlcond.Cond {
 }
 
 //nolint:revive // the third result says that the first two mean nothing yet
-func (c *compiler) eval(e *cedarx.Expr) (v cedar.Value, err error, isOpen bool) {
+func (c *compiler) eval(e *cedarx.Expr) (v cedarx.Value, err error, isOpen bool) {
 	switch {
 	case c.env != nil:
 		v, err = e.Eval(*c.env)
 	case e.UsesVariable:
 		return nil, nil, true
 	default:
-		v, err = e.Eval(cedarx.Env{Entities: cedar.EntityMap{}})
+		v, err = e.Eval(cedarx.Env{Entities: cedarx.EntityMap{}})
 	}
 	return v, err, false
 }
@@ -294,7 +292,7 @@ func (c *compiler) bound(e *cedarx.Expr) (*column, error) {
 // operand is a side of a comparison.
 type operand struct {
 	column *column
-	known  cedar.Value
+	known  cedarx.Value
 	failed bool
 	isOpen bool
 }
@@ -375,15 +373,15 @@ func (col *column) term() sqlcond.Term { return sqlcond.Term{Column: &col.Column
 
 // bind turns a Cedar value into one of this column. What does not fit is equal
 // to no value of it.
-func (col *column) bind(v cedar.Value) (bound sqlcond.Value, fits bool, err error) {
+func (col *column) bind(v cedarx.Value) (bound sqlcond.Value, fits bool, err error) {
 	switch v := v.(type) {
-	case cedar.String:
+	case cedarx.StringValue:
 		bound, fits = sqlcond.TextOf(string(v)), col.typ.Kind == cedarx.String
-	case cedar.Long:
+	case cedarx.LongValue:
 		bound, fits = sqlcond.IntegerOf(int64(v)), col.typ.Kind == cedarx.Long
-	case cedar.Boolean:
+	case cedarx.Boolean:
 		bound, fits = sqlcond.BooleanOf(bool(v)), col.typ.Kind == cedarx.Bool
-	case cedar.EntityUID:
+	case cedarx.EntityUID:
 		bound, fits = sqlcond.TextOf(string(v.ID)), col.typ.Kind == cedarx.EntityRef && v.Type == col.typ.Entity
 		fits = fits && (!col.Integer || decimal(string(v.ID)))
 	}
@@ -413,7 +411,7 @@ func (c *compiler) contains(e *cedarx.Expr) (sqlcond.Cond, error) {
 	if isOpen {
 		return open{}, nil
 	}
-	set, isSet := v.(cedar.Set)
+	set, isSet := v.(cedarx.SetValue)
 	if err != nil || !isSet {
 		return sqlcond.Failed, nil
 	}
@@ -421,7 +419,7 @@ func (c *compiler) contains(e *cedarx.Expr) (sqlcond.Cond, error) {
 }
 
 // among compiles a look into a set of values: those that the column can hold.
-func (c *compiler) among(e *cedarx.Expr, col *column, values []cedar.Value) (sqlcond.Cond, error) {
+func (c *compiler) among(e *cedarx.Expr, col *column, values []cedarx.Value) (sqlcond.Cond, error) {
 	if col.typ.Kind == cedarx.Bool {
 		return eitherOf(col, values), nil
 	}
@@ -439,9 +437,9 @@ func (c *compiler) among(e *cedarx.Expr, col *column, values []cedar.Value) (sql
 }
 
 // eitherOf is a look into a set of booleans, of which there are four.
-func eitherOf(col *column, values []cedar.Value) sqlcond.Cond {
+func eitherOf(col *column, values []cedarx.Value) sqlcond.Cond {
 	holds := &sqlcond.Holds{Column: &col.Column}
-	yes, no := slices.Contains(values, cedar.Value(cedar.True)), slices.Contains(values, cedar.Value(cedar.False))
+	yes, no := slices.Contains(values, cedarx.Value(cedarx.True)), slices.Contains(values, cedarx.Value(cedarx.False))
 	switch {
 	case yes && no:
 		return sqlcond.True

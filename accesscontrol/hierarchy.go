@@ -3,8 +3,6 @@ package accesscontrol
 import (
 	"slices"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
@@ -45,7 +43,7 @@ func (c *compiler) columnIn(e, left, right *cedarx.Expr) (sqlcond.Cond, error) {
 		if uid.Type != col.typ.Entity || slices.Contains(targets, uid) {
 			continue
 		}
-		if slices.ContainsFunc(closure(c.known, uid), func(g cedar.EntityUID) bool { return slices.Contains(targets, g) }) {
+		if slices.ContainsFunc(closure(c.known, uid), func(g cedarx.EntityUID) bool { return slices.Contains(targets, g) }) {
 			within = append(within, uid)
 		}
 	}
@@ -63,7 +61,7 @@ func (c *compiler) inColumn(e, left, right *cedarx.Expr) (sqlcond.Cond, error) {
 	if isOpen {
 		return open{}, nil
 	}
-	uid, valid := v.(cedar.EntityUID)
+	uid, valid := v.(cedarx.EntityUID)
 	if err != nil || !valid {
 		return sqlcond.Failed, nil
 	}
@@ -93,7 +91,7 @@ func (c *compiler) isKnown(e, subject *cedarx.Expr) (sqlcond.Cond, error) {
 	if isOpen {
 		return c.in(e, subject, e.Args[1])
 	}
-	uid, valid := v.(cedar.EntityUID)
+	uid, valid := v.(cedarx.EntityUID)
 	switch {
 	case err != nil || !valid:
 		return sqlcond.Failed, nil
@@ -103,14 +101,14 @@ func (c *compiler) isKnown(e, subject *cedarx.Expr) (sqlcond.Cond, error) {
 	return c.in(e, subject, e.Args[1])
 }
 
-func entitiesOf(v cedar.Value) ([]cedar.EntityUID, bool) {
+func entitiesOf(v cedarx.Value) ([]cedarx.EntityUID, bool) {
 	switch v := v.(type) {
-	case cedar.EntityUID:
-		return []cedar.EntityUID{v}, true
-	case cedar.Set:
-		var out []cedar.EntityUID
+	case cedarx.EntityUID:
+		return []cedarx.EntityUID{v}, true
+	case cedarx.SetValue:
+		var out []cedarx.EntityUID
 		for item := range v.All() {
-			uid, valid := item.(cedar.EntityUID)
+			uid, valid := item.(cedarx.EntityUID)
 			if !valid {
 				return nil, false
 			}
@@ -122,8 +120,8 @@ func entitiesOf(v cedar.Value) ([]cedar.EntityUID, bool) {
 	}
 }
 
-func valuesOf(uids []cedar.EntityUID) []cedar.Value {
-	out := make([]cedar.Value, 0, len(uids))
+func valuesOf(uids []cedarx.EntityUID) []cedarx.Value {
+	out := make([]cedarx.Value, 0, len(uids))
 	for _, uid := range uids {
 		out = append(out, uid)
 	}

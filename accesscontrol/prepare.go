@@ -5,17 +5,15 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 )
 
 // facts are a principal that was checked against the schema.
 type facts struct {
 	tenant   string
-	uid      cedar.EntityUID
-	groups   []cedar.EntityUID
-	entities cedar.EntityMap // the principal and what it brings along
+	uid      cedarx.EntityUID
+	groups   []cedarx.EntityUID
+	entities cedarx.EntityMap // the principal and what it brings along
 	context  map[string]any
 }
 
@@ -36,8 +34,8 @@ func (s *snapshot) factsOf(p Principal) (*facts, error) {
 		return nil, err
 	}
 	a := &facts{
-		tenant: p.Tenant, uid: cedar.NewEntityUID(cedar.EntityType(kind), cedar.String(p.ID)),
-		entities: make(cedar.EntityMap, 1+len(p.Entities)), context: kept(p.Context),
+		tenant: p.Tenant, uid: cedarx.NewEntityUID(cedarx.EntityType(kind), p.ID),
+		entities: make(cedarx.EntityMap, 1+len(p.Entities)), context: kept(p.Context),
 	}
 	if err := s.addEntity(a.entities, "principal", Entity{Type: kind, ID: p.ID, Attrs: p.Attrs, Parents: p.Parents}); err != nil {
 		return nil, err
@@ -69,9 +67,9 @@ func kept(context map[string]any) map[string]any {
 	return out
 }
 
-func (s *snapshot) addEntity(to cedar.EntityMap, part string, e Entity) error {
+func (s *snapshot) addEntity(to cedarx.EntityMap, part string, e Entity) error {
 	refused := func(name, text string) error { return &RequestError{Part: part, Name: name, Text: text} }
-	kind := cedar.EntityType(e.Type)
+	kind := cedarx.EntityType(e.Type)
 	attrs, known := s.schema.Entities[kind]
 	if !known {
 		return refused(e.Type, "the schema has no such entity type")
@@ -86,21 +84,21 @@ func (s *snapshot) addEntity(to cedar.EntityMap, part string, e Entity) error {
 	if err != nil {
 		return refused(name, fault(err))
 	}
-	parents := make([]cedar.EntityUID, 0, len(e.Parents))
+	parents := make([]cedarx.EntityUID, 0, len(e.Parents))
 	for _, p := range e.Parents {
-		if !s.schema.MayBeIn(kind, cedar.EntityType(p.Type)) {
+		if !s.schema.MayBeIn(kind, cedarx.EntityType(p.Type)) {
 			return refused(p.Type, "the schema does not let "+e.Type+" be in it")
 		}
 		if err := checkID(part, p.Type, "id", p.ID); err != nil {
 			return err
 		}
-		parents = append(parents, cedar.NewEntityUID(cedar.EntityType(p.Type), cedar.String(p.ID)))
+		parents = append(parents, cedarx.NewEntityUID(cedarx.EntityType(p.Type), p.ID))
 	}
-	uid := cedar.NewEntityUID(kind, cedar.String(e.ID))
+	uid := cedarx.NewEntityUID(kind, e.ID)
 	if _, twice := to[uid]; twice {
 		return refused(e.Type, "the same entity is given twice")
 	}
-	to[uid] = cedar.Entity{UID: uid, Attributes: record, Parents: cedar.NewEntityUIDSet(parents...)}
+	to[uid] = cedarx.Entity{UID: uid, Attributes: record, Parents: cedarx.Parents(parents...)}
 	return nil
 }
 
@@ -125,7 +123,7 @@ type question struct {
 	*facts
 	action  cedarx.Action
 	table   *table
-	context cedar.Record
+	context cedarx.Record
 }
 
 func (s *snapshot) question(a *facts, actionID, record string) (*question, error) {
@@ -165,14 +163,14 @@ func (s *snapshot) env(q *question) *cedarx.Env {
 }
 
 // layered looks an entity up in several maps, first come first served.
-type layered []cedar.EntityMap
+type layered []cedarx.EntityMap
 
 // Get finds an entity.
-func (l layered) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
+func (l layered) Get(uid cedarx.EntityUID) (cedarx.Entity, bool) {
 	for _, m := range l {
 		if e, known := m[uid]; known {
 			return e, true
 		}
 	}
-	return cedar.Entity{}, false
+	return cedarx.Entity{}, false
 }

@@ -3,8 +3,6 @@ package accesscontrol
 import (
 	"slices"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 )
 
@@ -57,7 +55,7 @@ func readsAttribute(e *cedarx.Expr) bool {
 	return e.Op == cedarx.Access || e.Op == cedarx.Has || e.Op == cedarx.Other && (e.Name == "hasTag" || e.Name == "getTag")
 }
 
-func (r *reader) isBound(kind cedar.EntityType) bool {
+func (r *reader) isBound(kind cedarx.EntityType) bool {
 	for _, t := range r.tables {
 		if t.kind == kind {
 			return true
@@ -70,7 +68,7 @@ func (r *reader) isBound(kind cedar.EntityType) bool {
 func (r *reader) types(e *cedarx.Expr) (out []cedarx.Type) {
 	switch {
 	case e.Op == cedarx.Literal:
-		if uid, is := e.Value.(cedar.EntityUID); is {
+		if uid, is := e.Value.(cedarx.EntityUID); is {
 			out = append(out, cedarx.Type{Kind: cedarx.EntityRef, Entity: uid.Type})
 		}
 	case e.Op == cedarx.Variable && (e.Name == "principal" || e.Name == "resource"):

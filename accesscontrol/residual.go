@@ -114,6 +114,7 @@ func (r *residual) explain(row *sqlcond.Row, reason Reason, policySet string) De
 		d.Policies = forbidding
 	case ForbidFailed:
 		d.Policies = failing
+	default: // nothing applied
 	}
 	d.Failed = slices.Concat(unsure, failing)
 	slices.Sort(d.Failed)

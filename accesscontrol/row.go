@@ -5,8 +5,6 @@ import (
 	"sync"
 	"unicode/utf8"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
@@ -87,17 +85,17 @@ func (col *column) read(v any, into *sqlcond.Value) error {
 }
 
 // slotOf is a Cedar value as conditions compare it.
-func slotOf(v cedar.Value) sqlcond.Value {
+func slotOf(v cedarx.Value) sqlcond.Value {
 	switch v := v.(type) {
 	case nil:
 		return sqlcond.Value{}
-	case cedar.String:
+	case cedarx.StringValue:
 		return sqlcond.TextOf(string(v))
-	case cedar.EntityUID:
+	case cedarx.EntityUID:
 		return sqlcond.TextOf(string(v.ID))
-	case cedar.Long:
+	case cedarx.LongValue:
 		return sqlcond.IntegerOf(int64(v))
-	case cedar.Boolean:
+	case cedarx.Boolean:
 		return sqlcond.BooleanOf(bool(v))
 	default:
 		return sqlcond.Value{Kind: sqlcond.Other}
@@ -105,7 +103,7 @@ func slotOf(v cedar.Value) sqlcond.Value {
 }
 
 // whole is the record as Cedar sees it, which knows one entity of a name.
-func (r *residual) whole(record *Record) (cedar.Entity, error) {
+func (r *residual) whole(record *Record) (cedarx.Entity, error) {
 	entity, err := r.table.entity(record)
 	if own, brought := r.entities[entity.UID]; err == nil && brought && !own.Attributes.Equal(entity.Attributes) {
 		err = &RequestError{Part: "record", Name: record.Type, Text: "the record is an entity of the principal, with other attributes"}
@@ -114,7 +112,7 @@ func (r *residual) whole(record *Record) (cedar.Entity, error) {
 }
 
 // entity is the record without what is sealed.
-func (t *table) entity(r *Record) (cedar.Entity, error) {
+func (t *table) entity(r *Record) (cedarx.Entity, error) {
 	values := make(map[string]any, len(r.Attrs))
 	attrs := make(cedarx.Attributes, len(t.slots))
 	for name := range t.slots {
@@ -125,7 +123,7 @@ func (t *table) entity(r *Record) (cedar.Entity, error) {
 	}
 	record, name, err := attributesOf(attrs, values)
 	if err != nil {
-		return cedar.Entity{}, &RequestError{Part: "record", Name: name, Text: fault(err)}
+		return cedarx.Entity{}, &RequestError{Part: "record", Name: name, Text: fault(err)}
 	}
-	return cedar.Entity{UID: cedar.NewEntityUID(t.kind, cedar.String(r.ID)), Attributes: record}, nil
+	return cedarx.Entity{UID: cedarx.NewEntityUID(t.kind, r.ID), Attributes: record}, nil
 }

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -23,7 +21,7 @@ type snapshot struct {
 	schema  *cedarx.Schema
 	actions map[string]cedarx.Action
 	// actionEntities lets `action in` see the groups of the schema.
-	actionEntities cedar.EntityMap
+	actionEntities cedarx.EntityMap
 	tables         map[string]*table
 	// contextRead are the names of context that some policy reads.
 	contextRead map[string]bool
@@ -49,14 +47,14 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	if err != nil {
 		return nil, &PolicyError{[]Problem{syntaxProblem(schemaTexts[0].name, err)}}
 	}
-	s := &snapshot{schema: schema, actions: map[string]cedarx.Action{}, actionEntities: cedar.EntityMap{}, config: config, hash: hashOf(policyTexts, schemaTexts)}
+	s := &snapshot{schema: schema, actions: map[string]cedarx.Action{}, actionEntities: cedarx.EntityMap{}, config: config, hash: hashOf(policyTexts, schemaTexts)}
 	b := &binder{schema: schema, actions: s.actions}
 	for uid, action := range schema.Actions {
 		if _, twice := s.actions[string(uid.ID)]; twice {
 			b.problem("action %s stands in two namespaces", uid.ID)
 		}
 		s.actions[string(uid.ID)] = action
-		s.actionEntities[uid] = cedar.Entity{UID: uid, Parents: cedar.NewEntityUIDSet(action.Ancestors...)}
+		s.actionEntities[uid] = cedarx.Entity{UID: uid, Parents: cedarx.Parents(action.Ancestors...)}
 	}
 	s.tables = b.bind(config.Tables)
 	policies, problems := parsePolicies(policyTexts, schema)

@@ -128,8 +128,8 @@ func mayFail(c Cond) bool {
 	}
 }
 
-// And, Or, Not and If fold what is known, in Cedar's order of evaluation: an
-// error on the left is an error of the whole, an error on the right only where
+// And is &&. It folds what is known, as [Or], [Not] and [If] do, in Cedar's
+// order of evaluation: an error on the left is an error of the whole, an error on the right only where
 // the left does not decide. SQL has no such order, NULL OR TRUE is TRUE, so a
 // left side that may fail is written as CASE.
 func And(left, right Cond) Cond {
