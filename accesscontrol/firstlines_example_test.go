@@ -32,8 +32,9 @@ func Example_firstLines() {
 		}},
 	}))
 	ann := accesscontrol.Principal{Type: "User", ID: "ann", Tenant: "main"}
-	err := policy.Check(ctx, ann, "contact.read", contact) // nil, or why not
-	where := must(policy.Filter(ctx, ann, "contact.read", "contact"))
+	session := must(policy.For(ann))                   // for one request of hers
+	err := session.Check(ctx, "contact.read", contact) // nil, or why not
+	where := must(session.Filter(ctx, "contact.read", "contact"))
 	condition, args := where.Postgres("c", 1) // or Marks, for ?
 
 	fmt.Println(err)
