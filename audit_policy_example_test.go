@@ -20,13 +20,13 @@ import (
 type whoAsks struct{}
 
 // principalOf is who acts, with the roles that they have now.
-func principalOf(ctx context.Context) accesscontrol.Principal {
+func principalOf(ctx context.Context) (accesscontrol.Principal, error) {
 	id, _ := ctx.Value(whoAsks{}).(string)
 	p := accesscontrol.Principal{Type: "User", ID: id, Tenant: "main"}
 	if id == "audrey" {
 		p.Parents = []accesscontrol.Ref{{Type: "Role", ID: "auditor"}}
 	}
-	return p
+	return p, nil
 }
 
 // trailPolicy is the part of a policy that answers who may ask the trail: about
@@ -86,10 +86,11 @@ func openAudited(ctx context.Context, dir string) (trail *audit.Trail, err error
 	trail, err = audit.Open(ctx, store, audit.Config{
 		Name: "crm.example/audit", Tenant: "main", Key: key, Sink: folder, Keys: keys, PersonKinds: []string{"contact"},
 		From: func(ctx context.Context) audit.Caller {
-			return audit.Caller{Tenant: "main", Actor: principalOf(ctx).ID}
+			who, _ := principalOf(ctx)
+			return audit.Caller{Tenant: "main", Actor: who.ID}
 		},
 		Allow: func(ctx context.Context, action, resource string) error {
-			return trail.Watch(policy.Allower(principalOf(ctx)))(ctx, action, resource)
+			return trail.Watch(policy.Allower(principalOf))(ctx, action, resource)
 		},
 	})
 	return trail, err

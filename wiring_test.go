@@ -35,7 +35,7 @@ var _ audit.Keys = alone.AuditKeys{}
 // packages never import each other, so nothing else tells that a func of one
 // still fits the field of another. The func is never called.
 func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
-	_ = func(ctx context.Context, vault *encryption.Vault, table *encryption.SealedTable, policy *accesscontrol.Policy, who accesscontrol.Principal, trail *audit.Trail, repo *backup.Repository, desk *privacy.Desk, ledger *erasurelog.Log) error {
+	_ = func(ctx context.Context, vault *encryption.Vault, table *encryption.SealedTable, policy *accesscontrol.Policy, who accesscontrol.Principal, session func(context.Context) (accesscontrol.Principal, error), trail *audit.Trail, repo *backup.Repository, desk *privacy.Desk, ledger *erasurelog.Log) error {
 		// encryption -> audit
 		_ = audit.Config{
 			Keys:  vault.AuditKeys(),
@@ -69,12 +69,12 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 		_ = datastore.Func{Erase: vault.Eraser()}
 		_ = datastore.Func{Erase: trail.Eraser(), Remaining: trail.Left, Sealed: true}
 		_ = privacy.Config{
-			Record: trail.Recorder("desk"), Prepare: trail.Prepare, Note: trail.Noter("desk"), Allow: policy.Allower(who), Aliases: vault.Aliases,
+			Record: trail.Recorder("desk"), Prepare: trail.Prepare, Note: trail.Noter("desk"), Allow: policy.Allower(session), Aliases: vault.Aliases,
 			Sign: crypto.Signer(ed25519.PrivateKey{}), Ledger: ledger,
 		}
 		// accesscontrol -> audit: decisions become events, and the trail asks the policy
-		_ = privacy.Config{Allow: trail.Watch(policy.Allower(who))}
-		_ = audit.Config{Allow: policy.Allower(who)}
+		_ = privacy.Config{Allow: trail.Watch(policy.Allower(session))}
+		_ = audit.Config{Allow: policy.Allower(session)}
 		if err := trail.Decisions(ctx, "contact.read", "contact/17", policy.Check(ctx, who, "contact.read", accesscontrol.Record{})); err != nil {
 			return err
 		}

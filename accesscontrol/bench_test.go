@@ -58,6 +58,23 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
+// BenchmarkActor is a check by a principal that is bound already.
+func BenchmarkActor(b *testing.B) {
+	for _, n := range benchSizes {
+		b.Run(fmt.Sprintf("policies=%d", n), func(b *testing.B) {
+			policy, principal, record := benchPolicy(b, n)
+			ann, err := policy.For(principal)
+			require.NoError(b, err)
+			b.ReportAllocs()
+			for b.Loop() {
+				if ann.Check(b.Context(), "read", record) != nil {
+					b.Fatal("the record must be permitted")
+				}
+			}
+		})
+	}
+}
+
 func BenchmarkFilter(b *testing.B) {
 	for _, n := range benchSizes {
 		b.Run(fmt.Sprintf("policies=%d", n), func(b *testing.B) {

@@ -2,13 +2,13 @@ package accesscontrol
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
 
 // identifier is what a name of the binding may look like in SQL. Names are
@@ -18,21 +18,28 @@ var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 // table is a Table that was checked against the schema.
 type table struct {
 	Table
-	entity  cedar.EntityType
+	kind    cedarx.EntityType
 	attrs   cedarx.Attributes
 	columns map[string]column
+	// slots are the attributes that a check reads, sealed ones left out, each
+	// in its place of a row; key is the record itself, in place 0. width counts
+	// them, and required are those without which a record is refused.
+	slots    map[string]*column
+	key      *column
+	width    int
+	required []*column
 	// fields maps each declared field to the group actions that it takes.
 	fields map[string][]string
 }
 
-// column is one bound attribute. kind 0 means that the schema does not know
-// the attribute: it is a field only.
+// column is one attribute and where it stands. typ.Kind 0 means that the
+// schema does not know the attribute: it is a field only.
 type column struct {
-	attr, name string
-	typ        cedarx.Type
-	opaque     bool
-	integer    bool
-	required   bool
+	sqlcond.Column
+	attr     string
+	typ      cedarx.Type
+	opaque   bool
+	required bool
 }
 
 // binder collects the faults of a binding.
@@ -51,8 +58,8 @@ func (b *binder) bind(tables []Table) map[string]*table {
 	out := make(map[string]*table, len(tables))
 	entities := map[string]bool{}
 	for _, source := range tables {
-		t := &table{Table: source, entity: cedar.EntityType(source.Entity), columns: map[string]column{}, fields: map[string][]string{}}
-		attrs, known := b.schema.Entities[t.entity]
+		t := &table{Table: source, kind: cedarx.EntityType(source.Entity), columns: map[string]column{}, fields: map[string][]string{}}
+		attrs, known := b.schema.Entities[t.kind]
 		switch {
 		case source.Record == "":
 			b.problem("a table has no record name")
@@ -75,6 +82,7 @@ func (b *binder) bind(tables []Table) map[string]*table {
 		b.names(t)
 		b.columns(t)
 		b.groups(t)
+		t.place()
 		out[source.Record] = t
 	}
 	return out
@@ -119,8 +127,8 @@ func (b *binder) action(t *table, id string) {
 	switch {
 	case !known:
 		b.problem("table %s: the schema has no action %s", t.Record, id)
-	case !slices.Contains(action.Resources, t.entity):
-		b.problem("table %s: action %s does not apply to %s", t.Record, id, t.entity)
+	case !slices.Contains(action.Resources, t.kind):
+		b.problem("table %s: action %s does not apply to %s", t.Record, id, t.kind)
 	}
 }
 
@@ -134,11 +142,11 @@ func (b *binder) columns(t *table) {
 			b.problem("table %s: attribute %s is bound twice", t.Record, source.Attr)
 			continue
 		}
-		c := column{attr: source.Attr, name: source.Name, opaque: source.Opaque, integer: source.Integer, required: source.Required}
-		if c.name == "" {
-			c.name = c.attr
+		c := column{attr: source.Attr, opaque: source.Opaque, required: source.Required, Column: sqlcond.Column{Name: source.Name, Integer: source.Integer}}
+		if c.Name == "" {
+			c.Name = c.attr
 		}
-		if t.Name != "" && !identifier.MatchString(c.name) {
+		if t.Name != "" && !identifier.MatchString(c.Name) {
 			b.problem("table %s: the column of attribute %s is not a plain SQL identifier", t.Record, c.attr)
 		}
 		attr, known := t.attrs[c.attr]
@@ -149,17 +157,57 @@ func (b *binder) columns(t *table) {
 			b.problem("table %s: attribute %s is %s in the schema, and its column is declared %s",
 				t.Record, c.attr, either(attr.Required, "required", "optional"), either(c.required, "NOT NULL", "NULL"))
 		}
-		if c.integer && c.typ.Kind != cedarx.EntityRef {
+		if c.Integer && c.typ.Kind != cedarx.EntityRef {
 			b.problem("table %s: attribute %s is no entity reference, so Integer means nothing", t.Record, c.attr)
 		}
 		t.columns[c.attr] = c
 		t.fields[c.attr] = nil
 	}
-	for name := range t.attrs {
-		if _, bound := t.fields[name]; !bound {
+	for _, name := range slices.Sorted(maps.Keys(t.attrs)) {
+		if _, bound := t.fields[name]; bound {
+			continue
+		}
+		switch {
+		case t.Name == "": // what the schema says is all there is
 			t.fields[name] = nil
+		case t.attrs[name].Required:
+			b.problem("table %s: attribute %s is required and has no column: no row could be asked about", t.Record, name)
 		}
 	}
+}
+
+// place gives each attribute its slot.
+func (t *table) place() {
+	t.key = &column{
+		Column: sqlcond.Column{Name: t.Key, Kind: sqlcond.Text, Integer: t.IntegerKey},
+		attr:   keyAttr, required: true, typ: cedarx.Type{Kind: cedarx.EntityRef, Entity: t.kind},
+	}
+	t.slots, t.width = map[string]*column{}, 1
+	for _, name := range slices.Sorted(maps.Keys(t.attrs)) {
+		col, bound := t.columns[name]
+		if col.opaque {
+			continue
+		}
+		if !bound {
+			col = column{attr: name, typ: t.attrs[name].Type, required: t.attrs[name].Required}
+		}
+		col.Slot, col.Kind = t.width, kinds[col.typ.Kind]
+		if t.Name == "" {
+			col.Name = "" // there is no SQL to stand in
+		}
+		t.width++
+		t.slots[name] = &col
+		if t.attrs[name].Required {
+			t.required = append(t.required, &col)
+		}
+	}
+}
+
+// kinds are the kinds of values that conditions compare; the rest is only
+// there or not.
+var kinds = [...]sqlcond.Kind{
+	cedarx.String: sqlcond.Text, cedarx.EntityRef: sqlcond.Text, cedarx.Long: sqlcond.Integer, cedarx.Bool: sqlcond.Boolean,
+	cedarx.Set: sqlcond.Other, cedarx.RecordOf: sqlcond.Other, cedarx.Extension: sqlcond.Other,
 }
 
 func (b *binder) groups(t *table) {
@@ -169,6 +217,10 @@ func (b *binder) groups(t *table) {
 			b.problem("table %s: group %s has no fields", t.Record, g.Name)
 		}
 		for _, f := range g.Fields {
+			if _, declared := t.fields[f]; !declared {
+				b.problem("table %s: group %s names the field %s, which no column declares: the field that is meant would be readable", t.Record, g.Name, f)
+				continue
+			}
 			t.fields[f] = append(t.fields[f], g.Action)
 		}
 	}

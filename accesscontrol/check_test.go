@@ -107,7 +107,7 @@ func TestDenialHoldsNoPersonalData(t *testing.T) {
 	err := policy.Check(t.Context(), principal, "contact.update", record)
 	var denied *accesscontrol.Denied
 	require.ErrorAs(t, err, &denied)
-	require.Equal(t, "accesscontrol: denied: contact.update on contact: not_permitted (nearest permit sales-own needs resource.owner == principal)", err.Error())
+	require.Equal(t, "accesscontrol: denied: contact.update on contact: not_permitted", err.Error())
 
 	record.Attrs["blocked"] = "canary-flag"
 	err = policy.Check(t.Context(), principal, "contact.update", record)
@@ -233,7 +233,7 @@ func TestAllower(t *testing.T) {
 		if strings.HasPrefix(resource, "audit") {
 			action = "audit.read"
 		}
-		return policy.Allower(p)(t.Context(), action, resource)
+		return policy.Allower(func(context.Context) (accesscontrol.Principal, error) { return p, nil })(t.Context(), action, resource)
 	}
 	ann := crmPeople()["sales"]
 	for _, c := range []struct {
@@ -276,6 +276,11 @@ func TestAllower(t *testing.T) {
 			require.NotContains(t, err.Error(), "person-7f3a", "a bare id may be a person's")
 		}
 	}
+	nobody := errors.New("nobody is logged in")
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	require.ErrorIs(t, policy.Allower(func(context.Context) (accesscontrol.Principal, error) { return ann, nobody })(t.Context(), "contact.read", "contact/c1"), nobody)
+	require.ErrorIs(t, policy.Allower(nil)(t.Context(), "contact.read", "contact/c1"), accesscontrol.ErrRequest)
 	ann.Tenant = ""
 	require.ErrorIs(t, ask("contact/c1", find, ann), accesscontrol.ErrTenant)
 	require.Zero(t, asked, "what is wrong in itself is not looked up, and nothing without a tenant")
@@ -308,8 +313,8 @@ func TestObservation(t *testing.T) {
 	}, seen)
 }
 
-// The record may be the principal, or one of the entities brought along: then
-// both must say the same, or check and filter would not.
+// The record may be the principal: what the principal is, the application says,
+// and what the record is, its row says, in a check and in a filter.
 func TestRecordThatIsThePrincipal(t *testing.T) {
 	config := accesscontrol.Config{
 		Texts: map[string]string{
@@ -328,9 +333,9 @@ func TestRecordThatIsThePrincipal(t *testing.T) {
 	require.NoError(t, policy.Check(t.Context(), principal, "user.read", record))
 	where, err := policy.Filter(t.Context(), principal, "user.read", "user")
 	require.NoError(t, err)
-	require.Equal(t, "(`u`.`tenant` = ? AND ((`u`.`id` = ?) IS TRUE))", first(where.Marks("u")))
+	require.Equal(t, "(`u`.`tenant` = ? AND `u`.`id` = ?)", first(where.Marks("u")))
 	record.Attrs["city"] = "Basel"
-	require.ErrorIs(t, policy.Check(t.Context(), principal, "user.read", record), accesscontrol.ErrRequest)
+	require.NoError(t, policy.Check(t.Context(), principal, "user.read", record), "the filter selects that row, too")
 	record.ID = "u2"
 	require.ErrorIs(t, policy.Check(t.Context(), principal, "user.read", record), accesscontrol.ErrDenied)
 }

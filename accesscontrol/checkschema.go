@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -68,24 +69,24 @@ func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
 		report("is not STRICT, so a column may hold values of any type: make it anew as STRICT")
 	}
 	for _, want := range t.wanted() {
-		got, exists := live.columns[want.name]
+		got, exists := live.columns[want.Name]
 		switch {
 		case !exists:
-			report("column %s does not exist", want.name)
+			report("column %s does not exist", want.Name)
 			continue
 		case want.opaque || want.typ.Kind == 0:
 			continue // never in a condition
 		case want.required && !got.required:
-			report("column %s may be NULL, but %s is required", want.name, want.attr)
+			report("column %s may be NULL, but %s is required", want.Name, want.attr)
 		case !want.required && got.required:
-			report("column %s is NOT NULL, but %s is optional", want.name, want.attr)
+			report("column %s is NOT NULL, but %s is optional", want.Name, want.attr)
 		}
 		fits, exact := want.fits(kind)
 		switch {
 		case len(fits) > 0 && !slices.Contains(fits, got.kind):
-			report("column %s is %s, %s needs %s%s", want.name, got.kind, want.attr, fits[0], want.instead(got.kind, kind))
+			report("column %s is %s, %s needs %s%s", want.Name, got.kind, want.attr, fits[0], want.instead(got.kind, kind))
 		case exact && !got.exact:
-			report("column %s has a collation that is not %s", want.name, exactly(kind))
+			report("column %s has a collation that is not %s", want.Name, exactly(kind))
 		}
 	}
 	return out
@@ -96,9 +97,9 @@ const keyAttr = "the key"
 
 // wanted lists the columns that filters use: tenant, key, attributes.
 func (t *table) wanted() []column {
-	out := []column{{attr: keyAttr, name: t.Key, required: true, typ: cedarx.Type{Kind: cedarx.EntityRef}, integer: t.IntegerKey}}
+	out := []column{*t.key}
 	if t.Tenant != "" {
-		out = append(out, column{attr: "the tenant", name: t.Tenant, required: true, typ: cedarx.Type{Kind: cedarx.String}})
+		out = append(out, column{Column: sqlcond.Column{Name: t.Tenant}, attr: "the tenant", required: true, typ: cedarx.Type{Kind: cedarx.String}})
 	}
 	for _, source := range t.Columns {
 		out = append(out, t.columns[source.Attr])
@@ -122,7 +123,7 @@ func (col *column) fits(kind sqldb.Kind) (types []string, exact bool) {
 	switch {
 	case col.typ.Kind == cedarx.Bool:
 		return fitting[kind][flag], false
-	case col.typ.Kind == cedarx.Long, col.integer:
+	case col.typ.Kind == cedarx.Long, col.Integer:
 		return fitting[kind][number], false
 	case col.typ.Kind == cedarx.String, col.typ.Kind == cedarx.EntityRef:
 		return fitting[kind][text], true
@@ -134,7 +135,7 @@ func (col *column) fits(kind sqldb.Kind) (types []string, exact bool) {
 // instead says how a column of another type may stay as it is.
 func (col *column) instead(got string, kind sqldb.Kind) string {
 	if texts, exact := col.fits(kind); exact && kind == sqldb.Postgres && got == "uuid" {
-		return fmt.Sprintf(": bind one that is GENERATED ALWAYS AS (%s::%s) STORED", col.name, texts[0])
+		return fmt.Sprintf(": bind one that is GENERATED ALWAYS AS (%s::%s) STORED", col.Name, texts[0])
 	}
 	return col.orInteger(got, kind)
 }
@@ -142,7 +143,7 @@ func (col *column) instead(got string, kind sqldb.Kind) string {
 // orInteger names the field of the binding that takes a reference in a column
 // of integers, which is how most tables keep their keys.
 func (col *column) orInteger(got string, kind sqldb.Kind) string {
-	whole := column{integer: true}
+	whole := column{Column: sqlcond.Column{Integer: true}}
 	if numbers, _ := whole.fits(kind); col.typ.Kind != cedarx.EntityRef || !slices.Contains(numbers, got) {
 		return ""
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"time"
 )
 
 // The endings of the two kinds of text.
@@ -29,6 +30,9 @@ type Config struct {
 	// and an id, with the tenant that the record truly belongs to; an error of
 	// it refuses. Nil means that Allower refuses every resource with an id.
 	Find func(ctx context.Context, tenant, kind, id string) (Record, error)
+	// Hold is for how long an [Actor] answers; zero is [DefaultHold]. It bounds
+	// for how long a right lives on that was taken from a principal meanwhile.
+	Hold time.Duration
 	// Observe gets the measurements named in the package comment; nil is
 	// silence.
 	Observe func(ctx context.Context, name string, value float64, attrs ...slog.Attr)
@@ -52,8 +56,11 @@ type Table struct {
 	// whom the whole table belongs. Exactly one of the two stands.
 	Tenant     string
 	OnlyTenant string
-	// Columns binds the attributes. An attribute of the schema that has no
-	// column may not stand in a condition.
+	// Columns binds the attributes and declares the fields: a field that stands
+	// here is readable with the record unless a group holds it, and any other
+	// is hidden. A required attribute has a column; an optional one that has
+	// none may not stand in a condition. Where there is no table, all
+	// attributes of the schema are fields.
 	Columns []Column
 	// Read, Create, Update and Delete name the actions that [Policy.Fields]
 	// and [Policy.CheckChange] ask about. An empty one is refused when needed.
@@ -87,7 +94,7 @@ type Group struct {
 	Name string
 	// Action is asked beside the table's Read action.
 	Action string
-	// Fields are names of fields; those that no Column names are added.
+	// Fields are names of fields that Columns declares.
 	Fields []string
 }
 

@@ -3,8 +3,6 @@ package accesscontrol
 import (
 	"errors"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/value"
@@ -28,7 +26,7 @@ func fault(err error) string {
 
 // valueOf turns a Go value into the Cedar value of a schema type. A nil result
 // without an error is an absent value: NULL, whatever it is spelled with.
-func valueOf(t cedarx.Type, v any) (cedar.Value, error) {
+func valueOf(t cedarx.Type, v any) (cedarx.Value, error) {
 	if ref, isRef := v.(Ref); isRef {
 		return referenceOf(t, ref)
 	}
@@ -58,20 +56,20 @@ func valueOf(t cedarx.Type, v any) (cedar.Value, error) {
 }
 
 // scalarOf maps the kinds of package value to Cedar's.
-func scalarOf(t cedarx.Type, read value.Value) (cedar.Value, error) {
+func scalarOf(t cedarx.Type, read value.Value) (cedarx.Value, error) {
 	switch t.Kind {
 	case cedarx.Long:
 		n, err := read.Integer()
-		return cedar.Long(n), err
+		return cedarx.LongValue(n), err
 	case cedarx.String:
 		s, err := read.Text()
-		return cedar.String(s), err
+		return cedarx.StringValue(s), err
 	case cedarx.Bool:
 		yes, err := read.Boolean()
-		return cedar.Boolean(yes), err
+		return cedarx.Boolean(yes), err
 	case cedarx.EntityRef:
 		id, err := idOf(read)
-		return cedar.NewEntityUID(t.Entity, cedar.String(id)), err
+		return cedarx.NewEntityUID(t.Entity, id), err
 	case cedarx.Extension:
 		return extensionOf(t, read)
 	default:
@@ -88,16 +86,16 @@ func idOf(read value.Value) (string, error) {
 	return read.ID()
 }
 
-func extensionOf(t cedarx.Type, read value.Value) (cedar.Value, error) {
+func extensionOf(t cedarx.Type, read value.Value) (cedarx.Value, error) {
 	var text string
 	var err error
 	switch {
 	case t.Extension == "datetime" && read.Kind() == value.Time:
 		at, err := read.Time(nil)
-		return cedar.NewDatetime(at), err
+		return cedarx.Datetime(at), err
 	case t.Extension == "duration" && read.Kind() == value.Duration:
 		d, err := read.Duration()
-		return cedar.NewDuration(d), err
+		return cedarx.Duration(d), err
 	case t.Extension == "decimal" && read.Kind() != value.Text:
 		text, err = read.Decimal(4) // all that Cedar has
 	default:
@@ -113,19 +111,19 @@ func extensionOf(t cedarx.Type, read value.Value) (cedar.Value, error) {
 	return v, nil
 }
 
-func referenceOf(t cedarx.Type, ref Ref) (cedar.Value, error) {
+func referenceOf(t cedarx.Type, ref Ref) (cedarx.Value, error) {
 	if t.Kind != cedarx.EntityRef || string(t.Entity) != ref.Type {
 		return nil, errKind
 	}
-	return cedar.NewEntityUID(t.Entity, cedar.String(ref.ID)), nil
+	return cedarx.NewEntityUID(t.Entity, ref.ID), nil
 }
 
-func setOf(t cedarx.Type, read value.Value) (cedar.Value, error) {
+func setOf(t cedarx.Type, read value.Value) (cedarx.Value, error) {
 	n, err := read.Len()
 	if err != nil {
 		return nil, err
 	}
-	items := make([]cedar.Value, 0, n)
+	items := make([]cedarx.Value, 0, n)
 	for i := range n {
 		item, err := valueOf(*t.Element, read.Item(i))
 		if err != nil {
@@ -136,10 +134,10 @@ func setOf(t cedarx.Type, read value.Value) (cedar.Value, error) {
 		}
 		items = append(items, item)
 	}
-	return cedar.NewSet(items...), nil
+	return cedarx.NewSet(items...), nil
 }
 
-func recordOf(attrs cedarx.Attributes, values map[string]any) (cedar.Value, error) {
+func recordOf(attrs cedarx.Attributes, values map[string]any) (cedarx.Value, error) {
 	record, name, err := attributesOf(attrs, values)
 	if err != nil {
 		return nil, errors.New(name + ": " + fault(err))
@@ -149,43 +147,43 @@ func recordOf(attrs cedarx.Attributes, values map[string]any) (cedar.Value, erro
 
 // attributesOf converts the attributes of an entity, a context or a record
 // value. It names the attribute that is at fault.
-func attributesOf(attrs cedarx.Attributes, values map[string]any) (record cedar.Record, name string, err error) {
-	out := make(cedar.RecordMap, len(values))
+func attributesOf(attrs cedarx.Attributes, values map[string]any) (record cedarx.Record, name string, err error) {
+	out := make(cedarx.RecordMap, len(values))
 	for name, v := range values {
 		attr, known := attrs[name]
 		if !known {
-			return cedar.Record{}, name, errUnknown
+			return cedarx.Record{}, name, errUnknown
 		}
 		converted, err := valueOf(attr.Type, v)
 		if err != nil {
-			return cedar.Record{}, name, err
+			return cedarx.Record{}, name, err
 		}
 		if converted != nil {
-			out[cedar.String(name)] = converted
+			out[cedarx.StringValue(name)] = converted
 		}
 	}
 	for name, attr := range attrs {
-		if _, given := out[cedar.String(name)]; attr.Required && !given {
-			return cedar.Record{}, name, errMissing
+		if _, given := out[cedarx.StringValue(name)]; attr.Required && !given {
+			return cedarx.Record{}, name, errMissing
 		}
 	}
-	return cedar.NewRecord(out), "", nil
+	return cedarx.NewRecord(out), "", nil
 }
 
 // plain says whether every text in a value can be bound in every database.
-func plain(v cedar.Value) bool {
+func plain(v cedarx.Value) bool {
 	switch v := v.(type) {
-	case cedar.String:
+	case cedarx.StringValue:
 		return ids.Plain(string(v))
-	case cedar.EntityUID:
+	case cedarx.EntityUID:
 		return ids.Plain(string(v.ID))
-	case cedar.Set:
+	case cedarx.SetValue:
 		for item := range v.All() {
 			if !plain(item) {
 				return false
 			}
 		}
-	case cedar.Record:
+	case cedarx.Record:
 		for item := range v.Values() {
 			if !plain(item) {
 				return false

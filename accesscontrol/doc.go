@@ -17,17 +17,23 @@
 //		}},
 //	}))
 //	ann := accesscontrol.Principal{Type: "User", ID: "ann", Tenant: "main"}
-//	err := policy.Check(ctx, ann, "contact.read", contact) // nil, or why not
-//	where := must(policy.Filter(ctx, ann, "contact.read", "contact"))
+//	session := must(policy.For(ann)) // for one request of hers
+//	err := session.Check(ctx, "contact.read", contact) // nil, or why not
+//	where := must(session.Filter(ctx, "contact.read", "contact"))
 //	condition, args := where.Postgres("c", 1) // or Marks, for ?
 //
 // # Promises
 //
-//   - The condition of [Policy.Filter] selects exactly the rows for which
-//     [Policy.Check] answers nil. It is never NULL, so its negation selects
-//     exactly the others. A condition that cannot be written in SQL is an
-//     error of [Load] that names policy and position; nothing is ever filtered
-//     after the query.
+//   - The condition of [Actor.Filter] selects exactly the rows for which
+//     [Actor.Check] answers nil: both are readings of one condition, and so are
+//     [Actor.Fields] and [Actor.CheckChange]. It is a plain part of a WHERE,
+//     which leaves the indexes to the database; [Where.Value] is never NULL, so
+//     its negation selects exactly the others. A condition that cannot be
+//     written in SQL is an error of [Load] that names policy and position;
+//     nothing is ever filtered after the query.
+//   - A policy sees the record that is asked about, the principal with what it
+//     brings along, and the context. One that reads another record of a bound
+//     type is refused.
 //   - Nothing but names of the binding, fixed words and placeholders stands in
 //     the SQL text. Values are bind arguments, always.
 //   - Only policies that pass Cedar's strict validation load. Every policy has
@@ -40,11 +46,15 @@
 //     record that [Config.Find] answers, or refused.
 //   - Sealed columns cannot stand in a condition: comparing ciphertext would
 //     be false without an error, and a forbid would not forbid.
-//   - A change of policy or of the principal's rights holds from the next call
-//     on: decisions are not cached. A reload is seen by checks and filters at
-//     the same moment.
+//   - A change of policy holds from the next call on, for an [Actor] that is
+//     held, too. So does a change of the principal's rights where the principal
+//     is handed in at each call; an Actor knows them as they were when it was
+//     taken, for [Config.Hold] at most. No decision is kept: what is kept is
+//     found only by a principal who is the same in all that was handed in.
+//   - A field is readable where the binding declares it, and nowhere else.
 //   - What a check costs does not grow with the number of policies, only with
-//     those about this principal and this action.
+//     those about this principal and this action. A second check of the same
+//     principal allocates nothing.
 //
 // SECURITY.md, "Known faults", lists what is known to break these promises
 // today.
@@ -74,16 +84,18 @@
 // the schema requires a value. A column of UUIDs is no text: on PostgreSQL add
 // one that is, owner_text text GENERATED ALWAYS AS (owner::text) STORED, with
 // its index and NOT NULL as the other has, and bind that. On MariaDB text is
-// VARCHAR with the collation utf8mb4_nopad_bin, or VARBINARY. Then [Policy.Check] before a change,
-// [Policy.Filter] in every list, [Policy.Fields] before showing a record,
-// [Policy.CheckChange] before storing one. [Policy.Decide] is for the curious
-// and for shadow runs.
+// VARCHAR with the collation utf8mb4_nopad_bin, or VARBINARY. Then [Policy.For] where a request begins;
+// then [Actor.Check] before a change, [Actor.Filter] in every list,
+// [Actor.Fields] before showing a record, [Actor.CheckChange] before storing
+// one. [Actor.Decide] is for the curious and for shadow runs. Each of them is a
+// method of Policy, too, for a single question.
 //
 // # Concurrency
 //
 // A [Policy] may be used by any number of goroutines while [Policy.Reload]
-// replaces its set: each call works on one whole set, readers never wait. A
-// [Where] is a value. No goroutine is started, nothing is kept between calls.
+// replaces its set: each call works on one whole set, readers never wait. So may
+// an [Actor]. A [Where] is a value. No goroutine is started. Between calls a
+// Policy keeps up to 1,024 principals with what the policies leave of them.
 //
 // # Errors
 //
@@ -91,6 +103,8 @@
 //	ErrRequest   permanent  the question is wrong: unknown action, missing
 //	                        attribute, wrong type; a fault of the caller
 //	ErrTenant    permanent  a tenant is missing; also ErrRequest
+//	ErrStale     permanent  the Actor is older than Config.Hold: read the
+//	                        principal anew, and take another one
 //	ErrNotLoaded permanent  take the Policy that Load returned
 //	ErrTooLarge  permanent  the principal brings along more than MaxArgs values;
 //	                        use a group or an attribute instead of a list

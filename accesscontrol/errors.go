@@ -25,6 +25,9 @@ var (
 	// ErrNotLoaded says that a Policy has no policy set: it did not come from
 	// [Load].
 	ErrNotLoaded = errors.New("accesscontrol: no policy is loaded: a Policy comes from accesscontrol.Load")
+	// ErrStale says that an [Actor] is older than [Config.Hold]: read the
+	// principal anew and take another one with [Policy.For].
+	ErrStale = errors.New("accesscontrol: what the principal was is too old: take an Actor anew with Policy.For")
 	// ErrSchema is matched by every [*SchemaError]: the live tables are not
 	// those of the binding.
 	ErrSchema = errors.New("accesscontrol: live schema does not fit the binding")

@@ -3,6 +3,7 @@ package accesscontrol
 import (
 	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -46,58 +47,65 @@ func (f Fields) with(v Visibility) []string {
 	return out
 }
 
+// Fields is [Actor.Fields] for one record.
+func (p *Policy) Fields(ctx context.Context, principal Principal, record Record) (Fields, error) {
+	s, err := p.once(ctx, &principal)
+	if err != nil {
+		return nil, err
+	}
+	return s.fields(ctx, &record)
+}
+
 // Fields says for each declared field whether the principal may read it in
 // this record: the table's Read action for all of them, and the group's action
 // beside it for those of a group. If the record itself may not be read, every
 // field is hidden.
-func (p *Policy) Fields(ctx context.Context, principal Principal, record Record) (Fields, error) {
-	s, err := p.snapshot()
+func (a *Actor) Fields(ctx context.Context, record Record) (Fields, error) {
+	s, err := a.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.actor(principal)
-	if err != nil {
-		return nil, err
-	}
-	return s.fields(ctx, a, record)
+	return s.fields(ctx, &record)
 }
 
-func (s *snapshot) fields(ctx context.Context, a *actor, record Record) (Fields, error) {
-	t, err := s.bound(record.Type)
+func (s *standing) fields(ctx context.Context, record *Record) (Fields, error) {
+	t, err := s.set.bound(record.Type)
 	if err != nil {
 		return nil, err
-	}
-	answers := map[string]bool{}
-	ask := func(action string) (bool, error) {
-		if answer, asked := answers[action]; asked {
-			return answer, nil
-		}
-		d, err := s.decide(ctx, a, action, record)
-		answers[action] = d.Allowed
-		return d.Allowed, err
 	}
 	if t.Read == "" {
 		return nil, &RequestError{Part: "record", Name: record.Type, Text: "the binding names no Read action"}
 	}
-	readable, err := ask(t.Read)
-	if err != nil {
+	answers := map[string]bool{}
+	ask := func(action string) error {
+		if _, asked := answers[action]; asked {
+			return nil
+		}
+		err := s.check(ctx, action, record)
+		answers[action] = err == nil
+		if errors.Is(err, ErrDenied) {
+			return nil
+		}
+		return err
+	}
+	if err := ask(t.Read); err != nil {
 		return nil, err
 	}
 	out := make(Fields, len(t.fields))
 	for name, actions := range t.fields {
-		out[name] = Readable
-		if !readable {
-			out[name] = Hidden
+		out[name] = Hidden
+		if !answers[t.Read] {
 			continue
 		}
+		all := true
 		for _, action := range actions {
-			allowed, err := ask(action)
-			if err != nil {
+			if err := ask(action); err != nil {
 				return nil, err
 			}
-			if !allowed {
-				out[name] = Hidden
-			}
+			all = all && answers[action]
+		}
+		if all {
+			out[name] = Readable
 		}
 	}
 	return out, nil
@@ -110,27 +118,37 @@ func (s *snapshot) bound(record string) (*table, error) {
 	return nil, &RequestError{Part: "record", Name: record, Text: "no table of this name is bound; bound are " + strings.Join(slices.Sorted(maps.Keys(s.tables)), ", ")}
 }
 
+// CheckChange is [Actor.CheckChange] for one change.
+func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, after Record) error {
+	s, err := p.once(ctx, &principal)
+	if err != nil {
+		return err
+	}
+	return s.checkChange(ctx, before, after)
+}
+
 // CheckChange checks both sides of a change: the Update action on the record
 // before and on the record after, no other type, id or tenant, and no changed
 // field that the principal may not read on either side. With a zero before it
-// checks Create, with a zero after Delete.
-func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, after Record) error {
-	s, err := p.snapshot()
+// checks Create, a change from nothing: no field may be set that is hidden in
+// the record that comes to be. With a zero after it checks Delete.
+func (a *Actor) CheckChange(ctx context.Context, before, after Record) error {
+	s, err := a.enter(ctx)
 	if err != nil {
 		return err
 	}
-	a, err := s.actor(principal)
-	if err != nil {
-		return err
-	}
-	sides := []Record{before, after}
+	return s.checkChange(ctx, before, after)
+}
+
+func (s *standing) checkChange(ctx context.Context, before, after Record) error {
+	sides := []*Record{&before, &after}
 	switch {
 	case isZero(before):
 		sides = sides[1:]
 	case isZero(after):
 		sides = sides[:1]
 	}
-	t, err := s.bound(sides[0].Type)
+	t, err := s.set.bound(sides[0].Type)
 	if err != nil {
 		return err
 	}
@@ -141,39 +159,30 @@ func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, a
 	case len(sides) == 1:
 		action = t.Delete
 	case before.Type != after.Type || before.ID != after.ID || before.Tenant != after.Tenant:
-		return &Denied{Action: action, Record: before.Type, Decision: Decision{Reason: Moved, PolicySet: s.hash}}
+		return &Denied{Action: action, Record: before.Type, Decision: Decision{Reason: Moved, PolicySet: s.set.hash}}
 	}
 	if action == "" {
 		return &RequestError{Part: "record", Name: sides[0].Type, Text: "the binding names no action for this change"}
 	}
 	for _, side := range sides {
-		d, err := s.decide(ctx, a, action, side)
-		if err != nil {
+		if err := s.check(ctx, action, side); err != nil {
 			return err
 		}
-		if !d.Allowed {
-			return &Denied{Action: action, Record: side.Type, Decision: d}
-		}
 	}
-	if len(sides) == 1 {
+	if isZero(after) {
 		return nil
 	}
-	return s.checkFields(ctx, a, action, before, after)
+	return s.checkFields(ctx, action, t.changedFields(before, after), sides)
 }
 
 // checkFields refuses a change of fields that are hidden before or after.
-func (s *snapshot) checkFields(ctx context.Context, a *actor, action string, before, after Record) error {
-	t, err := s.bound(after.Type)
-	if err != nil {
-		return err
-	}
-	changed := t.changedFields(before, after)
+func (s *standing) checkFields(ctx context.Context, action string, changed []string, sides []*Record) error {
 	if len(changed) == 0 {
 		return nil
 	}
 	var hidden []string
-	for _, side := range []Record{before, after} {
-		fields, err := s.fields(ctx, a, side)
+	for _, side := range sides {
+		fields, err := s.fields(ctx, side)
 		if err != nil {
 			return err
 		}
@@ -185,7 +194,7 @@ func (s *snapshot) checkFields(ctx context.Context, a *actor, action string, bef
 	}
 	if len(hidden) > 0 {
 		slices.Sort(hidden)
-		return &Denied{Action: action, Record: after.Type, Fields: hidden, Decision: Decision{Reason: HiddenField, PolicySet: s.hash}}
+		return &Denied{Action: action, Record: sides[0].Type, Fields: hidden, Decision: Decision{Reason: HiddenField, PolicySet: s.set.hash}}
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package accesscontrol_test
 
 import (
 	"database/sql"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,4 +140,43 @@ func TestHiddenFieldsCannotBeChanged(t *testing.T) {
 		require.Equal(t, []string{"email"}, denied.Fields)
 		require.Equal(t, "accesscontrol: denied: contact.update on contact: hidden_field: email", err.Error())
 	}
+}
+
+// What is created is a change from nothing: a field that is hidden in the
+// record that comes to be cannot be set.
+func TestHiddenFieldsCannotBeCreated(t *testing.T) {
+	config := crmConfig()
+	config.Texts["clerk.cedar"] = `@id("clerk") permit (principal in Role::"clerk", action in [Action::"contact.read", Action::"contact.create"], resource is Contact);`
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	create := func(attrs map[string]any) error {
+		return policy.CheckChange(t.Context(), crmUser("clerk", "cal"), accesscontrol.Record{}, accesscontrol.Record{Type: "contact", ID: "new", Tenant: "main", Attrs: attrs})
+	}
+	require.NoError(t, create(map[string]any{"owner": "cal", "language": "de"}))
+	require.NoError(t, create(map[string]any{"owner": "cal", "email": nil, "phone": []byte(nil)}))
+	denied, is := errors.AsType[*accesscontrol.Denied](create(map[string]any{"owner": "cal", "phone": []byte("x"), "email": []byte("evil@b.example")}))
+	require.True(t, is)
+	require.Equal(t, []string{"email", "phone"}, denied.Fields)
+	require.Equal(t, "accesscontrol: denied: contact.create on contact: hidden_field: email, phone", denied.Error())
+}
+
+// A field is readable where it is declared, and nowhere else: neither a
+// misspelt group nor a new attribute shows what nobody decided about.
+func TestFieldsAreAnAllowList(t *testing.T) {
+	config := crmConfig()
+	config.Tables[0].Groups[0].Fields = []string{"first_name", "e_mail", "phone"}
+	require.Equal(t, []string{"table contact: group pii names the field e_mail, which no column declares: the field that is meant would be readable"}, problems(t, config))
+
+	config = crmConfig()
+	schema := config.Texts["crm.cedarschema"]
+	config.Texts["crm.cedarschema"] = strings.Replace(schema, "language?: String,", "language?: String, salary?: Long,", 1)
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	fields, err := policy.Fields(t.Context(), crmPeople()["manager"], accesscontrol.Record{Type: "contact", ID: "c", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}})
+	require.NoError(t, err)
+	require.Equal(t, accesscontrol.Readable, fields["email"])
+	require.Equal(t, accesscontrol.Hidden, fields["salary"])
+
+	config.Texts["crm.cedarschema"] = strings.Replace(schema, "language?: String,", "language?: String, salary: Long,", 1)
+	require.Equal(t, []string{"table contact: attribute salary is required and has no column: no row could be asked about"}, problems(t, config))
 }

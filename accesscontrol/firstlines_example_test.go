@@ -32,13 +32,14 @@ func Example_firstLines() {
 		}},
 	}))
 	ann := accesscontrol.Principal{Type: "User", ID: "ann", Tenant: "main"}
-	err := policy.Check(ctx, ann, "contact.read", contact) // nil, or why not
-	where := must(policy.Filter(ctx, ann, "contact.read", "contact"))
+	session := must(policy.For(ann))                   // for one request of hers
+	err := session.Check(ctx, "contact.read", contact) // nil, or why not
+	where := must(session.Filter(ctx, "contact.read", "contact"))
 	condition, args := where.Postgres("c", 1) // or Marks, for ?
 
 	fmt.Println(err)
 	fmt.Println(condition, args)
 	// Output:
 	// <nil>
-	// ("c"."tenant" = $1 AND (("c"."owner" = $2) IS TRUE)) [main ann]
+	// ("c"."tenant" = $1 AND "c"."owner" = $2) [main ann]
 }

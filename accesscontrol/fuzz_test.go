@@ -15,7 +15,7 @@ import (
 // FuzzPolicy loads any text. What loads must filter, for every principal, and
 // the filter must agree with the checks.
 func FuzzPolicy(f *testing.F) {
-	g := generator{rand.New(rand.NewPCG(1, 2))}
+	g := generator{Rand: rand.New(rand.NewPCG(1, 2))}
 	for range 20 {
 		f.Add(g.policies())
 	}

@@ -18,7 +18,7 @@ entity Role;
 entity Team in [Team];
 entity User in [Role, Team] = {
   level: Long, region: String, nick?: String, active: Bool, lead: User,
-  teams: Set<Team>, tags: Set<String>, nums: Set<Long>, clock: datetime,
+  teams: Set<Team>, tags: Set<String>, nums: Set<Long>, flags: Set<Bool>, clock: datetime,
 };
 entity Item = {
   owner: User, team?: Team, backup?: User, stage: String, region?: String,
@@ -93,7 +93,11 @@ func quote(s string) string {
 	return b.String() + `"`
 }
 
-type generator struct{ *rand.Rand }
+type generator struct {
+	*rand.Rand
+	// all writes what only records without a table may be asked.
+	all bool
+}
 
 func (g generator) text() string {
 	switch g.IntN(6) {
@@ -193,7 +197,36 @@ func (g generator) known() string {
 	}
 }
 
+// beyond SQL are the forms that no column can answer.
+func (g generator) beyondSQL() string {
+	switch g.IntN(10) {
+	case 0:
+		return "resource.stage like \"*" + pick(g.Rand, []string{"a", "ü", "x", "e*d"}) + "*\""
+	case 1:
+		return "resource.amount + 1 " + g.ordered() + " " + g.long() // may overflow
+	case 2:
+		return g.guarded("labels", "resource.labels.contains("+g.text()+")")
+	case 3:
+		return g.guarded("labels", "resource.labels.containsAny(principal.tags)")
+	case 4:
+		return g.guarded("due", "resource.due "+g.ordered()+" principal.clock")
+	case 5:
+		return "resource.owner.region " + g.equal() + " " + g.text() // fails where the owner was not brought along
+	case 6:
+		return "resource in Item::\"i" + strconv.Itoa(g.IntN(9)) + "\""
+	case 7:
+		return "[resource.owner, principal].contains(" + g.user() + ")"
+	case 8:
+		return "(if resource.flag then principal else resource.owner) == " + g.user()
+	default:
+		return "{a: resource.stage, b: resource.amount} == {a: " + g.text() + ", b: " + g.long() + "}"
+	}
+}
+
 func (g generator) atom() string {
+	if g.all && g.IntN(3) == 0 {
+		return g.beyondSQL()
+	}
 	switch g.IntN(24) {
 	case 0:
 		return "resource.stage " + g.equal() + " " + g.text()
@@ -220,7 +253,10 @@ func (g generator) atom() string {
 	case 11:
 		return "resource.flag"
 	case 12:
-		return "resource.flag " + g.equal() + " " + pick(g.Rand, []string{"true", "false", "principal.active"})
+		return pick(g.Rand, []string{
+			"resource.flag " + g.equal() + " " + pick(g.Rand, []string{"true", "false", "principal.active"}),
+			pick(g.Rand, []string{"[true]", "[false]", "[true, false]", "principal.flags", "principal.lead.flags"}) + ".contains(resource.flag)",
+		})
 	case 13:
 		return g.guarded("blocked", "resource.blocked")
 	case 14:
@@ -269,6 +305,9 @@ func (g generator) policy(i int) string {
 	principal := pick(g.Rand, []string{"principal", "principal", "principal is User", "principal in Team::\"t1\"", "principal == User::\"ann\"", "principal is User in Team::\"t2\""})
 	action := pick(g.Rand, []string{"action", "action == Action::\"read\"", "action in Action::\"any\"", "action in [Action::\"read\", Action::\"write\"]"})
 	resource := pick(g.Rand, []string{"resource", "resource", "resource is Item", "resource == Item::\"i3\""})
+	if g.all && g.IntN(5) == 0 {
+		resource = pick(g.Rand, []string{"resource in Item::\"i4\"", "resource is Item in Item::\"i5\""})
+	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "@id(\"p%d\")\n%s (%s, %s, %s)", i, effect, principal, action, resource)
 	for range 1 + g.IntN(2) {
@@ -294,7 +333,7 @@ func itemPrincipals() []accesscontrol.Principal {
 			Tenant: "main", ID: id,
 			Attrs: map[string]any{
 				"level": level, "region": "Zürich", "active": true, "lead": "bob", "clock": "2026-11-22T00:00:00Z",
-				"teams": []string{"t1", "té"}, "tags": []string{"lead", "it's", "北京"}, "nums": []int64{1, math.MaxInt64, math.MinInt64},
+				"teams": []string{"t1", "té"}, "tags": []string{"lead", "it's", "北京"}, "nums": []int64{1, math.MaxInt64, math.MinInt64}, "flags": []bool{level < 0},
 			},
 			Parents: []accesscontrol.Ref{{Type: "Team", ID: "t1"}},
 			Context: map[string]any{"now": int64(42)},
@@ -304,7 +343,7 @@ func itemPrincipals() []accesscontrol.Principal {
 		Type: "User", ID: "bob", Parents: []accesscontrol.Ref{{Type: "Team", ID: "t2"}},
 		Attrs: map[string]any{
 			"level": 1, "region": "a", "active": false, "lead": "bob", "clock": "2026-11-22T00:00:00Z",
-			"teams": []string{}, "tags": []string{}, "nums": []int64{},
+			"teams": []string{}, "tags": []string{}, "nums": []int64{}, "flags": []bool{},
 		},
 	}
 	ann := base("ann", 7)

@@ -3,15 +3,14 @@ package accesscontrol
 import (
 	"slices"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
 
 // in compiles `left in right` where one side is a column that refers to an
 // entity and the other is known. The hierarchy is the one that the principal
 // brings along, and the same that a check sees.
-func (c *compiler) in(e, left, right *cedarx.Expr) (pred, error) {
+func (c *compiler) in(e, left, right *cedarx.Expr) (sqlcond.Cond, error) {
 	switch {
 	case left.UsesResource && right.UsesResource:
 		return nil, refuse(e, "only one side of in can be a column")
@@ -26,7 +25,7 @@ func (c *compiler) in(e, left, right *cedarx.Expr) (pred, error) {
 
 // columnIn is resource.owner in known: the column holds one of the entities of
 // its type that are within the known ones.
-func (c *compiler) columnIn(e, left, right *cedarx.Expr) (pred, error) {
+func (c *compiler) columnIn(e, left, right *cedarx.Expr) (sqlcond.Cond, error) {
 	col, err := c.column(left)
 	if err != nil {
 		return nil, err
@@ -37,14 +36,14 @@ func (c *compiler) columnIn(e, left, right *cedarx.Expr) (pred, error) {
 	}
 	targets, valid := entitiesOf(v)
 	if err != nil || !valid {
-		return constNull, nil
+		return sqlcond.Failed, nil
 	}
 	within := slices.Clone(targets)
 	for uid := range c.known {
 		if uid.Type != col.typ.Entity || slices.Contains(targets, uid) {
 			continue
 		}
-		if slices.ContainsFunc(closure(c.known, uid), func(g cedar.EntityUID) bool { return slices.Contains(targets, g) }) {
+		if slices.ContainsFunc(closure(c.known, uid), func(g cedarx.EntityUID) bool { return slices.Contains(targets, g) }) {
 			within = append(within, uid)
 		}
 	}
@@ -53,7 +52,7 @@ func (c *compiler) columnIn(e, left, right *cedarx.Expr) (pred, error) {
 
 // inColumn is known in resource.team: the column holds the known entity or one
 // of its ancestors.
-func (c *compiler) inColumn(e, left, right *cedarx.Expr) (pred, error) {
+func (c *compiler) inColumn(e, left, right *cedarx.Expr) (sqlcond.Cond, error) {
 	col, err := c.column(right)
 	if err != nil {
 		return nil, err
@@ -62,16 +61,16 @@ func (c *compiler) inColumn(e, left, right *cedarx.Expr) (pred, error) {
 	if isOpen {
 		return open{}, nil
 	}
-	uid, valid := v.(cedar.EntityUID)
+	uid, valid := v.(cedarx.EntityUID)
 	if err != nil || !valid {
-		return constNull, nil
+		return sqlcond.Failed, nil
 	}
 	return c.among(e, col, valuesOf(append(closure(c.known, uid), uid)))
 }
 
 // is compiles `… is T` and `… is T in known`. The type of a column is known
 // from the schema.
-func (c *compiler) is(e *cedarx.Expr) (pred, error) {
+func (c *compiler) is(e *cedarx.Expr) (sqlcond.Cond, error) {
 	subject := e.Args[0]
 	if !subject.UsesResource {
 		return c.isKnown(e, subject)
@@ -81,35 +80,35 @@ func (c *compiler) is(e *cedarx.Expr) (pred, error) {
 		return nil, err
 	}
 	if col.typ.Entity != e.Type || e.Op == cedarx.Is {
-		return truth(col.typ.Entity == e.Type), nil
+		return sqlcond.Truth(col.typ.Entity == e.Type), nil
 	}
 	return c.in(e, subject, e.Args[1])
 }
 
 // isKnown is known is T in resource.team.
-func (c *compiler) isKnown(e, subject *cedarx.Expr) (pred, error) {
+func (c *compiler) isKnown(e, subject *cedarx.Expr) (sqlcond.Cond, error) {
 	v, err, isOpen := c.eval(subject)
 	if isOpen {
 		return c.in(e, subject, e.Args[1])
 	}
-	uid, valid := v.(cedar.EntityUID)
+	uid, valid := v.(cedarx.EntityUID)
 	switch {
 	case err != nil || !valid:
-		return constNull, nil
+		return sqlcond.Failed, nil
 	case uid.Type != e.Type:
-		return constFalse, nil
+		return sqlcond.False, nil
 	}
 	return c.in(e, subject, e.Args[1])
 }
 
-func entitiesOf(v cedar.Value) ([]cedar.EntityUID, bool) {
+func entitiesOf(v cedarx.Value) ([]cedarx.EntityUID, bool) {
 	switch v := v.(type) {
-	case cedar.EntityUID:
-		return []cedar.EntityUID{v}, true
-	case cedar.Set:
-		var out []cedar.EntityUID
+	case cedarx.EntityUID:
+		return []cedarx.EntityUID{v}, true
+	case cedarx.SetValue:
+		var out []cedarx.EntityUID
 		for item := range v.All() {
-			uid, valid := item.(cedar.EntityUID)
+			uid, valid := item.(cedarx.EntityUID)
 			if !valid {
 				return nil, false
 			}
@@ -121,8 +120,8 @@ func entitiesOf(v cedar.Value) ([]cedar.EntityUID, bool) {
 	}
 }
 
-func valuesOf(uids []cedar.EntityUID) []cedar.Value {
-	out := make([]cedar.Value, 0, len(uids))
+func valuesOf(uids []cedarx.EntityUID) []cedarx.Value {
+	out := make([]cedarx.Value, 0, len(uids))
 	for _, uid := range uids {
 		out = append(out, uid)
 	}

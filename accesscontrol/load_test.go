@@ -49,9 +49,10 @@ func TestConditionsThatCannotBecomeSQLAreRefusedAtLoad(t *testing.T) {
 		`[resource.stage, "x"].contains(principal.region)`:                    `a column cannot be searched as a set`,
 		`principal.tags.containsAll([resource.stage])`:                        `containsAll is not translated`,
 		`(if resource.flag then resource.stage else "x") == "y"`:              `only attributes of the record itself are columns`,
-		`[true].contains(resource.flag)`:                                      `a yes or no is compared with ==`,
 		`resource.stage == "a\0b"`:                                            `a text holds NUL`,
 		`["a\0b"].contains(resource.stage)`:                                   `a text holds NUL`,
+		`resource.stage == (if principal.active then "a\0b" else "c")`:        `a text holds NUL`,
+		`if principal.active then resource.flag else "a\0b" == "c"`:           `a text holds NUL`,
 		`principal.active && !(resource.stage like "*")`:                      `like is not translated`,
 		`principal.active || (if true then resource.owner.active else false)`: `only attributes of the record itself are columns`,
 	} {

@@ -1,6 +1,7 @@
 package accesscontrol_test
 
 import (
+	"context"
 	"database/sql"
 	"testing"
 
@@ -54,9 +55,11 @@ func TestAZeroPolicyIsAnError(t *testing.T) {
 	for _, policy := range []*accesscontrol.Policy{nil, {}} {
 		require.Empty(t, policy.Hash())
 		for name, call := range map[string]func() error{
-			"Check":       func() error { return policy.Check(ctx, ann, "contact.read", record) },
-			"Decide":      func() error { _, err := policy.Decide(ctx, accesscontrol.Request{}); return err },
-			"Allower":     func() error { return policy.Allower(ann)(ctx, "contact.read", "contact/c1") },
+			"Check":  func() error { return policy.Check(ctx, ann, "contact.read", record) },
+			"Decide": func() error { _, err := policy.Decide(ctx, accesscontrol.Request{}); return err },
+			"Allower": func() error {
+				return policy.Allower(func(context.Context) (accesscontrol.Principal, error) { return ann, nil })(ctx, "contact.read", "contact/c1")
+			},
 			"Filter":      func() error { _, err := policy.Filter(ctx, ann, "contact.read", "contact"); return err },
 			"Fields":      func() error { _, err := policy.Fields(ctx, ann, record); return err },
 			"CheckChange": func() error { return policy.CheckChange(ctx, ann, record, record) },

@@ -11,6 +11,7 @@ import (
 // [Policy.Reload] changes the set for all at once.
 type Policy struct {
 	current atomic.Pointer[snapshot]
+	memo    memo
 	past    record
 }
 
@@ -65,67 +66,51 @@ func (p *Policy) snapshot() (*snapshot, error) {
 	return nil, ErrNotLoaded
 }
 
-// Check answers nil for yes and an error otherwise: a [*Denied] for no, or
-// another error when the question could not be answered, which is a no too.
+// Check is [Actor.Check] for one question.
 func (p *Policy) Check(ctx context.Context, principal Principal, action string, record Record) error {
-	s, err := p.snapshot()
+	s, err := p.once(ctx, &principal)
 	if err != nil {
 		return err
 	}
-	a, err := s.actor(principal)
-	if err != nil {
-		return err
-	}
-	return s.check(ctx, a, action, record)
+	return s.check(ctx, action, &record)
 }
 
-func (s *snapshot) check(ctx context.Context, a *actor, action string, record Record) error {
-	d, err := s.decide(ctx, a, action, record)
-	if err != nil {
-		return err
-	}
-	if !d.Allowed {
-		return &Denied{Action: action, Record: record.Type, Decision: d}
-	}
-	return nil
-}
-
-// Decide answers with the determining policies. The error is about the
-// question; a denial is not an error here.
+// Decide is [Actor.Decide] for one question.
 func (p *Policy) Decide(ctx context.Context, r Request) (Decision, error) {
-	s, err := p.snapshot()
+	s, err := p.once(ctx, &r.Principal)
 	if err != nil {
 		return Decision{}, err
 	}
-	a, err := s.actor(r.Principal)
-	if err != nil {
-		return Decision{}, err
-	}
-	return s.decide(ctx, a, r.Action, r.Record)
+	return s.decide(ctx, r.Action, &r.Record)
 }
 
-// Allower binds a principal to Check, in words of the standard library. The
+// Allower is Check in words of the standard library, for packages that must
+// ask: who says at each call who acts, and what rights they have by then; its
+// error refuses. The
 // resource is "type/id": [Config.Find] fetches that record. Without Find such
 // a resource is refused as a [*RequestError], for nothing says to whom the
 // record belongs; so is what Find answers when it is not the record of that
 // type and id. A resource that is a type alone, such as "export", is the
 // principal's tenant itself as a record of that type; without Find it has no
 // attributes.
-func (p *Policy) Allower(principal Principal) func(ctx context.Context, action, resource string) error {
+func (p *Policy) Allower(who func(ctx context.Context) (Principal, error)) func(ctx context.Context, action, resource string) error {
 	return func(ctx context.Context, action, resource string) error {
-		s, err := p.snapshot()
+		if who == nil {
+			return &RequestError{Part: "principal", Text: "nothing says who acts: hand in a func that does"}
+		}
+		principal, err := who(ctx)
 		if err != nil {
 			return err
 		}
-		a, err := s.actor(principal)
+		s, err := p.once(ctx, &principal)
 		if err != nil {
 			return err
 		}
-		record, err := s.named(ctx, a.tenant, resource)
+		record, err := s.set.named(ctx, principal.Tenant, resource)
 		if err != nil {
 			return err
 		}
-		return s.check(ctx, a, action, record)
+		return s.check(ctx, action, &record)
 	}
 }
 
@@ -162,4 +147,16 @@ func (s *snapshot) observe(ctx context.Context, name string, value float64, attr
 	if s.config.Observe != nil {
 		s.config.Observe(ctx, name, value, attrs...)
 	}
+}
+
+// observeCheck reports an answer.
+func (s *snapshot) observeCheck(ctx context.Context, action, record string, reason Reason) {
+	if s.config.Observe == nil {
+		return
+	}
+	allowed := 0.0
+	if reason == "" {
+		allowed = 1
+	}
+	s.observe(ctx, "accesscontrol.check", allowed, slog.String("action", action), slog.String("record", record), slog.String("reason", string(reason)))
 }

@@ -1,28 +1,25 @@
 package accesscontrol
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 )
 
-// actor is a principal that was checked against the schema.
-type actor struct {
+// facts are a principal that was checked against the schema.
+type facts struct {
 	tenant   string
-	uid      cedar.EntityUID
-	groups   []cedar.EntityUID
-	entities cedar.EntityMap // the principal and what it brings along
+	uid      cedarx.EntityUID
+	groups   []cedarx.EntityUID
+	entities cedarx.EntityMap // the principal and what it brings along
 	context  map[string]any
 }
 
-// actor checks a principal. Whatever does not fit the schema is refused: the
+// factsOf checks a principal. Whatever does not fit the schema is refused: the
 // validation of the policies holds only for entities that do.
-func (s *snapshot) actor(p Principal) (*actor, error) {
+func (s *snapshot) factsOf(p Principal) (*facts, error) {
 	if p.Tenant == "" {
 		return nil, fmt.Errorf("%w: Principal.Tenant, the principal's", ErrTenant)
 	}
@@ -36,9 +33,9 @@ func (s *snapshot) actor(p Principal) (*actor, error) {
 	if err := s.contextNames(p.Context); err != nil {
 		return nil, err
 	}
-	a := &actor{
-		tenant: p.Tenant, uid: cedar.NewEntityUID(cedar.EntityType(kind), cedar.String(p.ID)),
-		entities: make(cedar.EntityMap, 1+len(p.Entities)), context: p.Context,
+	a := &facts{
+		tenant: p.Tenant, uid: cedarx.NewEntityUID(cedarx.EntityType(kind), p.ID),
+		entities: make(cedarx.EntityMap, 1+len(p.Entities)), context: kept(p.Context),
 	}
 	if err := s.addEntity(a.entities, "principal", Entity{Type: kind, ID: p.ID, Attrs: p.Attrs, Parents: p.Parents}); err != nil {
 		return nil, err
@@ -52,9 +49,27 @@ func (s *snapshot) actor(p Principal) (*actor, error) {
 	return a, nil
 }
 
-func (s *snapshot) addEntity(to cedar.EntityMap, part string, e Entity) error {
+// kept copies context: it is read again at each new question, and whoever
+// handed it in may change it meanwhile.
+func kept(context map[string]any) map[string]any {
+	out := make(map[string]any, len(context))
+	for name, v := range context {
+		switch list := v.(type) {
+		case []string:
+			v = slices.Clone(list)
+		case []int64:
+			v = slices.Clone(list)
+		case []Ref:
+			v = slices.Clone(list)
+		}
+		out[name] = v
+	}
+	return out
+}
+
+func (s *snapshot) addEntity(to cedarx.EntityMap, part string, e Entity) error {
 	refused := func(name, text string) error { return &RequestError{Part: part, Name: name, Text: text} }
-	kind := cedar.EntityType(e.Type)
+	kind := cedarx.EntityType(e.Type)
 	attrs, known := s.schema.Entities[kind]
 	if !known {
 		return refused(e.Type, "the schema has no such entity type")
@@ -69,21 +84,21 @@ func (s *snapshot) addEntity(to cedar.EntityMap, part string, e Entity) error {
 	if err != nil {
 		return refused(name, fault(err))
 	}
-	parents := make([]cedar.EntityUID, 0, len(e.Parents))
+	parents := make([]cedarx.EntityUID, 0, len(e.Parents))
 	for _, p := range e.Parents {
-		if !s.schema.MayBeIn(kind, cedar.EntityType(p.Type)) {
+		if !s.schema.MayBeIn(kind, cedarx.EntityType(p.Type)) {
 			return refused(p.Type, "the schema does not let "+e.Type+" be in it")
 		}
 		if err := checkID(part, p.Type, "id", p.ID); err != nil {
 			return err
 		}
-		parents = append(parents, cedar.NewEntityUID(cedar.EntityType(p.Type), cedar.String(p.ID)))
+		parents = append(parents, cedarx.NewEntityUID(cedarx.EntityType(p.Type), p.ID))
 	}
-	uid := cedar.NewEntityUID(kind, cedar.String(e.ID))
+	uid := cedarx.NewEntityUID(kind, e.ID)
 	if _, twice := to[uid]; twice {
 		return refused(e.Type, "the same entity is given twice")
 	}
-	to[uid] = cedar.Entity{UID: uid, Attributes: record, Parents: cedar.NewEntityUIDSet(parents...)}
+	to[uid] = cedarx.Entity{UID: uid, Attributes: record, Parents: cedarx.Parents(parents...)}
 	return nil
 }
 
@@ -105,13 +120,13 @@ func (s *snapshot) contextNames(context map[string]any) error {
 
 // question is one action on one table by one actor.
 type question struct {
-	*actor
+	*facts
 	action  cedarx.Action
 	table   *table
-	context cedar.Record
+	context cedarx.Record
 }
 
-func (s *snapshot) question(a *actor, actionID, record string) (*question, error) {
+func (s *snapshot) question(a *facts, actionID, record string) (*question, error) {
 	action, known := s.actions[actionID]
 	if !known {
 		return nil, &RequestError{Part: "action", Name: actionID, Text: "the schema has no such action"}
@@ -120,7 +135,7 @@ func (s *snapshot) question(a *actor, actionID, record string) (*question, error
 	switch {
 	case err != nil:
 		return nil, err
-	case !slices.Contains(action.Resources, t.entity):
+	case !slices.Contains(action.Resources, t.kind):
 		return nil, &RequestError{Part: "action", Name: actionID, Text: "does not apply to records of type " + record}
 	case !slices.Contains(action.Principals, a.uid.Type):
 		return nil, &RequestError{Part: "action", Name: actionID, Text: "does not apply to principals of type " + string(a.uid.Type)}
@@ -137,7 +152,7 @@ func (s *snapshot) question(a *actor, actionID, record string) (*question, error
 	if err != nil {
 		return nil, &RequestError{Part: "context", Name: name, Text: fault(err)}
 	}
-	return &question{actor: a, action: action, table: t, context: context}, nil
+	return &question{facts: a, action: action, table: t, context: context}, nil
 }
 
 // env is what conditions that do not look at the record are evaluated in.
@@ -147,42 +162,15 @@ func (s *snapshot) env(q *question) *cedarx.Env {
 	}
 }
 
-// resource turns a record into an entity.
-func (t *table) resource(r Record) (cedar.Entity, error) {
-	if err := checkID("record", r.Type, "id", r.ID); err != nil {
-		return cedar.Entity{}, err
-	}
-	values := make(map[string]any, len(r.Attrs))
-	for name, v := range r.Attrs {
-		if _, known := t.attrs[name]; known && !t.columns[name].opaque {
-			values[name] = v
-		} else if _, field := t.fields[name]; !field {
-			return cedar.Entity{}, &RequestError{Part: "record", Name: name, Text: errUnknown.Error()}
-		}
-	}
-	attrs := t.attrs
-	if slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Opaque }) {
-		attrs = maps.Clone(attrs)
-		maps.DeleteFunc(attrs, func(name string, _ cedarx.Attribute) bool { return t.columns[name].opaque })
-	}
-	record, name, err := attributesOf(attrs, values)
-	if err != nil {
-		return cedar.Entity{}, &RequestError{Part: "record", Name: name, Text: fault(err)}
-	}
-	return cedar.Entity{UID: cedar.NewEntityUID(t.entity, cedar.String(r.ID)), Attributes: record}, nil
-}
-
-var errSame = errors.New("the record is an entity of the principal, with other attributes")
-
 // layered looks an entity up in several maps, first come first served.
-type layered []cedar.EntityMap
+type layered []cedarx.EntityMap
 
 // Get finds an entity.
-func (l layered) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
+func (l layered) Get(uid cedarx.EntityUID) (cedarx.Entity, bool) {
 	for _, m := range l {
 		if e, known := m[uid]; known {
 			return e, true
 		}
 	}
-	return cedar.Entity{}, false
+	return cedarx.Entity{}, false
 }

@@ -1,11 +1,8 @@
 package accesscontrol
 
 import (
-	"iter"
 	"slices"
 	"strings"
-
-	"github.com/cedar-policy/cedar-go"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 )
@@ -15,19 +12,18 @@ import (
 // this principal and this action, not on how many there are.
 type ruleset struct {
 	policies  []*cedarx.Policy
-	byID      map[cedar.PolicyID]*cedarx.Policy
-	byAction  map[cedar.EntityUID]*bucket
+	byAction  map[cedarx.EntityUID]*bucket
 	anyAction *bucket
 }
 
 type bucket struct {
 	anyone   []int
-	byType   map[cedar.EntityType][]int
-	byEntity map[cedar.EntityUID][]int
+	byType   map[cedarx.EntityType][]int
+	byEntity map[cedarx.EntityUID][]int
 }
 
 func newBucket() *bucket {
-	return &bucket{byType: map[cedar.EntityType][]int{}, byEntity: map[cedar.EntityUID][]int{}}
+	return &bucket{byType: map[cedarx.EntityType][]int{}, byEntity: map[cedarx.EntityUID][]int{}}
 }
 
 func (b *bucket) add(i int, principal cedarx.Scope) {
@@ -44,7 +40,7 @@ func (b *bucket) add(i int, principal cedarx.Scope) {
 }
 
 // collect appends the policies whose scope may be about the principal.
-func (b *bucket) collect(dst []int, principal cedar.EntityUID, groups []cedar.EntityUID) []int {
+func (b *bucket) collect(dst []int, principal cedarx.EntityUID, groups []cedarx.EntityUID) []int {
 	dst = append(dst, b.anyone...)
 	dst = append(dst, b.byType[principal.Type]...)
 	dst = append(dst, b.byEntity[principal]...)
@@ -58,11 +54,10 @@ func newRuleset(policies []*cedarx.Policy) *ruleset {
 	policies = slices.Clone(policies)
 	slices.SortStableFunc(policies, func(a, b *cedarx.Policy) int { return strings.Compare(a.ID, b.ID) })
 	r := &ruleset{
-		policies: policies, byID: make(map[cedar.PolicyID]*cedarx.Policy, len(policies)),
-		byAction: map[cedar.EntityUID]*bucket{}, anyAction: newBucket(),
+		policies: policies,
+		byAction: map[cedarx.EntityUID]*bucket{}, anyAction: newBucket(),
 	}
 	for i, p := range policies {
-		r.byID[cedar.PolicyID(p.ID)] = p
 		if p.Action.Kind != cedarx.ScopeEq && p.Action.Kind != cedarx.ScopeIn {
 			r.anyAction.add(i, p.Principal)
 			continue
@@ -82,7 +77,7 @@ func newRuleset(policies []*cedarx.Policy) *ruleset {
 // about gives the positions of all policies that may be about the action and
 // the principal, ascending, each once. It may give too many: the scope is
 // evaluated again. It never gives too few.
-func (r *ruleset) about(action cedar.EntityUID, actionGroups []cedar.EntityUID, principal cedar.EntityUID, groups []cedar.EntityUID) []int {
+func (r *ruleset) about(action cedarx.EntityUID, actionGroups []cedarx.EntityUID, principal cedarx.EntityUID, groups []cedarx.EntityUID) []int {
 	out := r.anyAction.collect(nil, principal, groups)
 	if b := r.byAction[action]; b != nil {
 		out = b.collect(out, principal, groups)
@@ -96,59 +91,11 @@ func (r *ruleset) about(action cedar.EntityUID, actionGroups []cedar.EntityUID, 
 	return slices.Compact(out)
 }
 
-// selection is a part of a ruleset as cedar-go wants it.
-type selection struct {
-	rules  *ruleset
-	picked []int
-}
-
-// All yields the picked policies.
-func (s selection) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
-	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
-		for _, i := range s.picked {
-			p := s.rules.policies[i]
-			if !yield(cedar.PolicyID(p.ID), p.Compiled) {
-				return
-			}
-		}
-	}
-}
-
-// verdict is what the policies say, before the rules of this package.
-type verdict struct {
-	allowed bool
-	// reasons and failed are sorted ids; forbidFailed are those of failed that
-	// are forbids.
-	reasons, failed, forbidFailed []string
-}
-
-// decide evaluates the policies that are about the request, exactly as Cedar
-// does: a policy that fails is skipped. Callers who enforce use forbidFailed
-// as well.
-func (r *ruleset) decide(entities cedar.EntityGetter, request cedar.Request, picked []int) verdict {
-	decision, diagnostic := cedar.Authorize(selection{r, picked}, entities, request)
-	v := verdict{allowed: decision == cedar.Allow}
-	for _, reason := range diagnostic.Reasons {
-		v.reasons = append(v.reasons, string(reason.PolicyID))
-	}
-	for _, failure := range diagnostic.Errors {
-		id := string(failure.PolicyID)
-		v.failed = append(v.failed, id)
-		if !r.byID[failure.PolicyID].Permit {
-			v.forbidFailed = append(v.forbidFailed, id)
-		}
-	}
-	slices.Sort(v.reasons)
-	slices.Sort(v.failed)
-	slices.Sort(v.forbidFailed)
-	return v
-}
-
 // closure lists the ancestors of an entity, itself not included.
-func closure(entities cedar.EntityGetter, uid cedar.EntityUID) []cedar.EntityUID {
-	var out []cedar.EntityUID
-	seen := map[cedar.EntityUID]bool{uid: true}
-	next := []cedar.EntityUID{uid}
+func closure(entities cedarx.EntityGetter, uid cedarx.EntityUID) []cedarx.EntityUID {
+	var out []cedarx.EntityUID
+	seen := map[cedarx.EntityUID]bool{uid: true}
+	next := []cedarx.EntityUID{uid}
 	for len(next) > 0 {
 		entity, known := entities.Get(next[0])
 		next = next[1:]
@@ -167,9 +114,9 @@ func closure(entities cedar.EntityGetter, uid cedar.EntityUID) []cedar.EntityUID
 }
 
 // inScope says whether an entity with these ancestors is within a scope.
-func inScope(s cedarx.Scope, uid cedar.EntityUID, groups []cedar.EntityUID) bool {
+func inScope(s cedarx.Scope, uid cedarx.EntityUID, groups []cedarx.EntityUID) bool {
 	within := func() bool {
-		return slices.ContainsFunc(s.Entities, func(e cedar.EntityUID) bool { return e == uid || slices.Contains(groups, e) })
+		return slices.ContainsFunc(s.Entities, func(e cedarx.EntityUID) bool { return e == uid || slices.Contains(groups, e) })
 	}
 	switch s.Kind {
 	case cedarx.ScopeEq:

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/internal/frame"
 )
@@ -23,10 +21,12 @@ type snapshot struct {
 	schema  *cedarx.Schema
 	actions map[string]cedarx.Action
 	// actionEntities lets `action in` see the groups of the schema.
-	actionEntities cedar.EntityMap
+	actionEntities cedarx.EntityMap
 	tables         map[string]*table
-	hash           string
-	config         Config
+	// contextRead are the names of context that some policy reads.
+	contextRead map[string]bool
+	hash        string
+	config      Config
 }
 
 // policyID is what @id may look like: it goes into audit entries and reasons.
@@ -47,25 +47,28 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	if err != nil {
 		return nil, &PolicyError{[]Problem{syntaxProblem(schemaTexts[0].name, err)}}
 	}
-	s := &snapshot{schema: schema, actions: map[string]cedarx.Action{}, actionEntities: cedar.EntityMap{}, config: config, hash: hashOf(policyTexts, schemaTexts)}
+	s := &snapshot{schema: schema, actions: map[string]cedarx.Action{}, actionEntities: cedarx.EntityMap{}, config: config, hash: hashOf(policyTexts, schemaTexts)}
 	b := &binder{schema: schema, actions: s.actions}
 	for uid, action := range schema.Actions {
 		if _, twice := s.actions[string(uid.ID)]; twice {
 			b.problem("action %s stands in two namespaces", uid.ID)
 		}
 		s.actions[string(uid.ID)] = action
-		s.actionEntities[uid] = cedar.Entity{UID: uid, Parents: cedar.NewEntityUIDSet(action.Ancestors...)}
+		s.actionEntities[uid] = cedarx.Entity{UID: uid, Parents: cedarx.Parents(action.Ancestors...)}
 	}
 	s.tables = b.bind(config.Tables)
 	policies, problems := parsePolicies(policyTexts, schema)
 	problems = append(append(problems, missing...), b.problems...)
 	if len(b.problems) == 0 {
 		problems = append(problems, s.translatable(policies)...)
+		for _, p := range policies {
+			problems = append(problems, s.otherRecords(p)...)
+		}
 	}
 	if len(problems) > 0 {
 		return nil, &PolicyError{sortProblems(problems)}
 	}
-	s.rules = newRuleset(policies)
+	s.rules, s.contextRead = newRuleset(policies), contextRead(policies)
 	return s, nil
 }
 
@@ -235,8 +238,10 @@ func (s *snapshot) translatable(policies []*cedarx.Policy) (problems []Problem) 
 				continue
 			}
 			_, err := (&compiler{table: t}).policy(p)
-			var refused *untranslatable
-			if errors.As(err, &refused) {
+			if err == nil && holdsNUL(p) { // perhaps in a branch that only some principals reach
+				err = errNUL
+			}
+			if refused, is := errors.AsType[*untranslatable](err); is {
 				problems = append(problems, Problem{Policy: p.ID, Position: p.Position, Text: refused.text + ", on records of type " + t.Record})
 			}
 		}
@@ -247,7 +252,7 @@ func (s *snapshot) translatable(policies []*cedarx.Policy) (problems []Problem) 
 // concerns says whether some action of the policy applies to the table.
 func (s *snapshot) concerns(p *cedarx.Policy, t *table) bool {
 	for _, action := range s.schema.Actions {
-		if slices.Contains(action.Resources, t.entity) && inScope(p.Action, action.UID, action.Ancestors) {
+		if slices.Contains(action.Resources, t.kind) && inScope(p.Action, action.UID, action.Ancestors) {
 			return true
 		}
 	}

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cedar-policy/cedar-go"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/internal/health"
 )
@@ -120,11 +118,11 @@ func (r *record) findings(s *snapshot) []Finding {
 // unbound finds the types of records that actions apply to and no table binds:
 // every question about them is refused.
 func (s *snapshot) unbound() []Finding {
-	bound := map[cedar.EntityType]bool{}
+	bound := map[cedarx.EntityType]bool{}
 	for _, t := range s.tables {
-		bound[t.entity] = true
+		bound[t.kind] = true
 	}
-	missing := map[cedar.EntityType]bool{}
+	missing := map[cedarx.EntityType]bool{}
 	for _, action := range s.actions {
 		for _, kind := range action.Resources {
 			if !bound[kind] {
@@ -180,7 +178,7 @@ func (s *snapshot) permitted(action cedarx.Action) bool {
 		if p.Action.Kind != cedarx.ScopeEq && p.Action.Kind != cedarx.ScopeIn {
 			return true
 		}
-		return slices.ContainsFunc(p.Action.Entities, func(uid cedar.EntityUID) bool {
+		return slices.ContainsFunc(p.Action.Entities, func(uid cedarx.EntityUID) bool {
 			return uid == action.UID || slices.Contains(action.Ancestors, uid)
 		})
 	})

@@ -2,10 +2,9 @@ package accesscontrol
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 
-	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
 
 // MaxArgs is the largest number of bind values of one filter. SQLite takes
@@ -15,144 +14,165 @@ const MaxArgs = 20_000
 // Where is the condition of a filter. It is a value: it stays as it was made
 // when the policy set is reloaded. The zero value selects nothing.
 type Where struct {
-	table            *table
-	tenant           string
-	permits, forbids []pred
-	everything       bool // some permit has no condition left
+	left *residual
+	// value says that the condition is never NULL.
+	value bool
+}
+
+// Filter is [Actor.Filter] for one question.
+func (p *Policy) Filter(ctx context.Context, principal Principal, action, record string) (Where, error) {
+	s, err := p.once(ctx, &principal)
+	if err != nil {
+		return Where{}, err
+	}
+	return s.filter(ctx, action, record)
 }
 
 // Filter gives the condition that selects exactly the records for which
-// [Policy.Check] would answer nil, of the principal's tenant only. Put it into
+// [Actor.Check] would answer nil, of the principal's tenant only. Put it into
 // the UPDATE or DELETE as well, rather than checking first and writing by id.
-func (p *Policy) Filter(ctx context.Context, principal Principal, action, record string) (Where, error) {
-	if err := ctx.Err(); err != nil {
-		return Where{}, err
-	}
-	s, err := p.snapshot()
+func (a *Actor) Filter(ctx context.Context, action, record string) (Where, error) {
+	s, err := a.enter(ctx)
 	if err != nil {
 		return Where{}, err
 	}
-	a, err := s.actor(principal)
-	if err != nil {
-		return Where{}, err
-	}
-	q, err := s.question(a, action, record)
-	if err != nil {
-		return Where{}, err
-	}
-	if q.table.Name == "" {
-		return Where{}, &RequestError{Part: "record", Name: record, Text: "the binding names no SQL table"}
-	}
-	w, err := s.filter(q)
-	if err != nil {
-		return Where{}, err
-	}
-	_, args := w.Marks("")
-	if len(args) > MaxArgs {
-		return Where{}, ErrTooLarge
-	}
-	s.observe(ctx, "accesscontrol.filter", float64(len(args)), slog.String("action", action), slog.String("record", record))
-	return w, nil
+	return s.filter(ctx, action, record)
 }
 
-// filter compiles the policies about the question, in the order of their ids,
-// so that the text is the same for the same principal and statements can be
-// cached by it.
-func (s *snapshot) filter(q *question) (Where, error) {
-	if q.table.OnlyTenant != "" && q.table.OnlyTenant != q.tenant {
+func (s *standing) filter(ctx context.Context, action, record string) (Where, error) {
+	r, err := s.residual(asked{action, record})
+	if err != nil {
+		return Where{}, err
+	}
+	if r.table.Name == "" {
+		return Where{}, &RequestError{Part: "record", Name: record, Text: "the binding names no SQL table"}
+	}
+	r.once.Do(r.measure)
+	if r.args > MaxArgs {
+		return Where{}, ErrTooLarge
+	}
+	if s.set.config.Observe != nil {
+		s.set.observe(ctx, "accesscontrol.filter", float64(r.args), slog.String("action", action), slog.String("record", record))
+	}
+	if r.nothing {
 		return Where{}, nil
 	}
-	w := Where{table: q.table, tenant: q.tenant}
-	c := &compiler{table: q.table, env: s.env(q), known: q.entities}
-	for _, i := range s.rules.about(q.action.UID, q.action.Ancestors, q.uid, q.groups) {
-		p := s.rules.policies[i]
-		if !s.heads(p, q) {
-			continue
-		}
-		condition, err := c.policy(p)
-		var refused *untranslatable
-		if errors.As(err, &refused) { // cannot happen after Load; never a guess if it does
-			return Where{}, &PolicyError{[]Problem{{Policy: p.ID, Position: p.Position, Text: refused.text}}}
-		}
-		switch {
-		case err != nil:
-			return Where{}, err
-		case p.Permit && condition == constTrue:
-			w.everything = true
-		case p.Permit && (condition == constFalse || condition == constNull):
-		case p.Permit:
-			w.permits = append(w.permits, condition)
-		case condition == constTrue || condition == constNull:
-			return Where{}, nil // forbidden, or a forbid that fails: both deny
-		case condition != constFalse:
-			w.forbids = append(w.forbids, condition)
+	return Where{left: r}, nil
+}
+
+// measure looks once at what a filter of this residual would be.
+func (r *residual) measure() {
+	if r.nothing = !r.mayHold(); r.nothing {
+		return
+	}
+	_, args := Where{left: r}.Marks("")
+	r.args = len(args)
+}
+
+// mayHold says whether any record could pass.
+func (r *residual) mayHold() bool {
+	if r.table.OnlyTenant != "" && r.table.OnlyTenant != r.tenant {
+		return false
+	}
+	for _, f := range r.forbids {
+		if f.condition == sqlcond.True || f.condition == sqlcond.Failed {
+			return false // forbidden, or a forbid that fails: both deny
 		}
 	}
-	if !w.everything && len(w.permits) == 0 {
-		return Where{}, nil
+	for _, p := range r.permits {
+		if p.condition != sqlcond.Failed {
+			return true
+		}
 	}
-	return w, nil
+	return false
 }
 
 // Nothing reports that no record can pass, so that the query can be spared.
-func (w Where) Nothing() bool { return w.table == nil }
+func (w Where) Nothing() bool { return w.left == nil }
+
+// Value is the same condition for places other than a WHERE: it is never NULL,
+// so that it can be selected, negated, or joined with OR, also over the misses
+// of an outer join. Databases use fewer indexes for it.
+func (w Where) Value() Where {
+	w.value = true
+	return w
+}
 
 // Postgres gives the condition with placeholders from $first on, for a table
-// known as alias in the statement. It stands in parentheses and can be joined
-// with AND to any other condition.
+// known as alias in the statement. It stands in parentheses and is joined with
+// AND to any other condition of a WHERE; anywhere else, [Where.Value] is what
+// stands.
 func (w Where) Postgres(alias string, first int) (sql string, args []any) {
-	return w.render(&sqlWriter{alias: alias, postgres: true, next: first})
+	return w.render(sqlcond.Postgres(alias, first))
 }
 
 // Marks gives the condition with ? placeholders, for SQLite and MySQL.
 func (w Where) Marks(alias string) (sql string, args []any) {
-	return w.render(&sqlWriter{alias: alias})
+	return w.render(sqlcond.Marks(alias))
 }
 
-// render writes `(tenant AND ((p1) IS TRUE OR …) AND (f1) IS FALSE AND …)`.
-// NULL, which is Cedar's error, does not permit, and does not lift a forbid.
-func (w Where) render(out *sqlWriter) (string, []any) {
+// render writes `(tenant AND (p1 OR …) AND NOT (f1) AND …)`, which a NULL never
+// makes TRUE: NULL is Cedar's error, which does not permit, and does not lift a
+// forbid. A value is `((tenant) IS TRUE AND ((p1) IS TRUE OR …) AND (f1) IS
+// FALSE AND …)`.
+func (w Where) render(out *sqlcond.Writer) (string, []any) {
 	if w.Nothing() {
 		return "(1 = 0)", nil
 	}
-	out.raw("(")
-	if w.table.Tenant == "" {
-		out.raw("1 = 1") // the whole table is the tenant's; compared in Filter
+	isTrue := ""
+	if w.value {
+		isTrue = " IS TRUE"
+	}
+	out.Raw("(")
+	if column := w.left.table.Tenant; column == "" {
+		out.Raw("1 = 1") // the whole table is the tenant's; compared in Filter
 	} else {
-		comparison{"=", term{column: &column{name: w.table.Tenant, typ: cedarx.Type{Kind: cedarx.String}}}, term{bound: w.tenant}}.write(out)
+		out.Join([]sqlcond.Cond{&sqlcond.Comparison{
+			Left:  sqlcond.Term{Column: &sqlcond.Column{Name: column, Kind: sqlcond.Text}},
+			Right: sqlcond.Term{Known: sqlcond.TextOf(w.left.tenant)},
+		}}, "", isTrue)
 	}
-	if !w.everything {
-		out.raw(" AND (")
-		writeTests(out, w.permits, "IS TRUE", " OR ")
-		out.raw(")")
+	switch permits, everything := conditions(w.left.permits); {
+	case everything:
+	case len(permits) == 1:
+		out.Raw(" AND ")
+		out.Join(permits, "", isTrue)
+	default:
+		out.Raw(" AND (")
+		out.Join(permits, " OR ", isTrue)
+		out.Raw(")")
 	}
-	if len(w.forbids) > 0 {
-		out.raw(" AND ")
-		writeTests(out, w.forbids, "IS FALSE", " AND ")
+	if forbids, _ := conditions(w.left.forbids); len(forbids) > 0 {
+		out.Raw(" AND ")
+		if w.value {
+			out.Join(forbids, " AND ", " IS FALSE")
+		} else {
+			out.Join(negated(forbids), " AND ", "")
+		}
 	}
-	out.raw(")")
-	return out.text.String(), out.args
+	out.Raw(")")
+	return out.Result()
 }
 
-// writeTests joins the tests of policies. Many are written as a tree of
-// halves: SQLite parses at most 1,000 levels, and a plain row is a level each.
-func writeTests(w *sqlWriter, preds []pred, test, word string) {
-	const plain = 64
-	if len(preds) > plain {
-		half := len(preds) / 2
-		w.raw("(")
-		writeTests(w, preds[:half], test, word)
-		w.raw(")" + word + "(")
-		writeTests(w, preds[half:], test, word)
-		w.raw(")")
-		return
+func negated(conds []sqlcond.Cond) []sqlcond.Cond {
+	out := make([]sqlcond.Cond, 0, len(conds))
+	for _, c := range conds {
+		out = append(out, sqlcond.Not(c))
 	}
-	for i, p := range preds {
-		if i > 0 {
-			w.raw(word)
+	return out
+}
+
+// conditions are those that depend on the record; always says that one of them
+// does not.
+func conditions(rules []rule) (out []sqlcond.Cond, always bool) {
+	for _, r := range rules {
+		switch r.condition {
+		case sqlcond.True:
+			always = true
+		case sqlcond.Failed:
+		default:
+			out = append(out, r.condition)
 		}
-		w.raw("(")
-		p.write(w)
-		w.raw(") " + test)
 	}
+	return out, always
 }

@@ -45,6 +45,8 @@ type Expr struct {
 	Name string
 	// Type is the entity type of Is and IsIn.
 	Type cedar.EntityType
+	// Value is that of a Literal.
+	Value cedar.Value
 	// UsesResource and UsesVariable say what the value depends on.
 	UsesResource, UsesVariable bool
 	depth                      int
@@ -73,6 +75,8 @@ func expression(node ast.IsNode) *Expr {
 	case ast.NodeTypeVariable:
 		e.UsesVariable = true
 		e.UsesResource = n.Name == "resource"
+	case ast.NodeValue:
+		e.Value = n.Value
 	case ast.NodeTypeIs:
 		e.Type = n.EntityType
 	case ast.NodeTypeIsIn:

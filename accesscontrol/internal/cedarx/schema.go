@@ -64,7 +64,9 @@ type Schema struct {
 	// Actions by their uid.
 	Actions map[cedar.EntityUID]Action
 	// Entities are the attributes of each entity type.
-	Entities  map[cedar.EntityType]Attributes
+	Entities map[cedar.EntityType]Attributes
+	// Tags are the types of the tags of those entity types that have any.
+	Tags      map[cedar.EntityType]Type
 	parents   map[cedar.EntityType][]cedar.EntityType
 	validator *validate.Validator
 }
@@ -83,12 +85,16 @@ func ParseSchema(file string, text []byte) (*Schema, error) {
 	s := &Schema{
 		Actions:   make(map[cedar.EntityUID]Action, len(r.Actions)),
 		Entities:  make(map[cedar.EntityType]Attributes, len(r.Entities)),
+		Tags:      make(map[cedar.EntityType]Type),
 		parents:   make(map[cedar.EntityType][]cedar.EntityType),
 		validator: validate.New(r, validate.WithStrict()),
 	}
 	for name, entity := range r.Entities {
 		s.Entities[name] = attributes(entity.Shape)
 		s.parents[name] = entity.ParentTypes
+		if entity.Tags != nil {
+			s.Tags[name] = typeOf(entity.Tags)
+		}
 	}
 	for name := range r.Enums {
 		s.Entities[name] = Attributes{}

@@ -1,0 +1,204 @@
+package accesscontrol
+
+import (
+	"context"
+	"maps"
+	"sync/atomic"
+	"time"
+
+	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
+)
+
+// Actor is a principal bound to a [Policy]: what the policies say is worked
+// out once for each action and record type, and every answer after that looks
+// at the record alone. Take one with [Policy.For] where a request begins, and
+// leave it when the request ends. It is safe for concurrent use.
+//
+// A reload of the policy holds from the next call on. What the principal was
+// when [Policy.For] took it, their groups and attributes, holds for
+// [Config.Hold] at most; then every call answers [ErrStale].
+type Actor struct {
+	policy *Policy
+	given  Principal
+	made   time.Time
+	state  atomic.Pointer[standing]
+}
+
+// standing is what one policy set leaves of a principal.
+type standing struct {
+	set       *snapshot
+	facts     *facts
+	residuals atomic.Pointer[map[asked]*residual] // never changed, replaced by a larger one
+}
+
+// asked is a question without its record.
+type asked struct{ action, record string }
+
+// For binds a principal. A principal that does not fit the schema is a
+// [*RequestError].
+func (p *Policy) For(principal Principal) (*Actor, error) {
+	a := &Actor{policy: p, given: principal, made: time.Now()}
+	// Read again when the policy set is replaced.
+	a.given.Context, a.given.Attrs = kept(principal.Context), kept(principal.Attrs)
+	if _, err := a.standing(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// standing is the principal under the policy set in force.
+func (a *Actor) standing() (*standing, error) {
+	set, err := a.policy.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	if now := a.state.Load(); now != nil && now.set == set {
+		return now, nil
+	}
+	fresh, err := a.policy.memo.standing(set, &a.given)
+	if err == nil {
+		a.state.Store(fresh)
+	}
+	return fresh, err
+}
+
+// once is the principal of a single question.
+func (p *Policy) once(ctx context.Context, principal *Principal) (*standing, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	set, err := p.snapshot()
+	if err != nil {
+		return nil, err
+	}
+	return p.memo.standing(set, principal)
+}
+
+// enter is the beginning of each call: all of it works on one set.
+func (a *Actor) enter(ctx context.Context) (*standing, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	state, err := a.standing()
+	if err != nil {
+		return nil, err
+	}
+	if !a.fresh(state.set.config.Hold) {
+		return nil, ErrStale
+	}
+	return state, nil
+}
+
+// fresh compares both clocks: the steady one stands still while a machine
+// sleeps, the other one may be set back.
+func (a *Actor) fresh(hold time.Duration) bool {
+	if hold == 0 {
+		hold = DefaultHold
+	}
+	now := time.Now()
+	steady, wall := now.Sub(a.made), now.Round(0).Sub(a.made.Round(0))
+	return steady <= hold && wall <= hold && wall >= -clockStep
+}
+
+// DefaultHold is [Config.Hold] where that is zero.
+const DefaultHold = time.Minute
+
+// clockStep is how far a clock may be set back before an Actor is stale: a
+// correction is, an older machine is not.
+const clockStep = time.Second
+
+// residual is kept, since what it depends on cannot change. There are as many
+// as there are actions times records that they apply to.
+func (s *standing) residual(key asked) (*residual, error) {
+	kept := s.residuals.Load()
+	if r := (*kept)[key]; r != nil {
+		return r, nil
+	}
+	q, err := s.set.question(s.facts, key.action, key.record)
+	if err != nil {
+		return nil, err
+	}
+	r, err := s.set.residual(q)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		larger := maps.Clone(*kept)
+		larger[key] = r
+		if s.residuals.CompareAndSwap(kept, &larger) {
+			return r, nil
+		}
+		kept = s.residuals.Load()
+	}
+}
+
+// Check answers nil for yes and an error otherwise: a [*Denied] for no, or
+// another error when the question could not be answered, which is a no too. It
+// leaves out which permit came nearest; [Actor.Decide] has that.
+func (a *Actor) Check(ctx context.Context, action string, record Record) error {
+	state, err := a.enter(ctx)
+	if err != nil {
+		return err
+	}
+	return state.check(ctx, action, &record)
+}
+
+func (s *standing) check(ctx context.Context, action string, record *Record) error {
+	r, row, err := s.on(action, record)
+	if err != nil {
+		return err
+	}
+	defer give(row)
+	reason := r.answer(row, record.Tenant)
+	s.set.observeCheck(ctx, action, record.Type, reason)
+	if reason == "" {
+		return nil
+	}
+	return &Denied{Action: action, Record: record.Type, Decision: r.explain(row, reason, s.set.hash)}
+}
+
+// Decide answers with the determining policies, and with the permit that came
+// nearest where none applied. The error is about the question; a denial is
+// none.
+func (a *Actor) Decide(ctx context.Context, action string, record Record) (Decision, error) {
+	s, err := a.enter(ctx)
+	if err != nil {
+		return Decision{}, err
+	}
+	return s.decide(ctx, action, &record)
+}
+
+func (s *standing) decide(ctx context.Context, action string, record *Record) (Decision, error) {
+	r, row, err := s.on(action, record)
+	if err != nil {
+		return Decision{}, err
+	}
+	defer give(row)
+	d := r.explain(row, r.answer(row, record.Tenant), s.set.hash)
+	if d.Reason == NotPermitted {
+		d.Nearest = s.set.nearest(r.question, row)
+	}
+	s.set.observeCheck(ctx, action, record.Type, d.Reason)
+	return d, nil
+}
+
+// on reads a record into a row for a question; give puts it back.
+func (s *standing) on(action string, record *Record) (*residual, *sqlcond.Row, error) {
+	r, err := s.residual(asked{action, record.Type})
+	if err != nil {
+		return nil, nil, err
+	}
+	row, _ := rows.Get().(*sqlcond.Row)
+	if err := r.table.read(record, row); err != nil {
+		give(row)
+		return nil, nil, err
+	}
+	if r.foreign {
+		row.Source, err = r.whole(record)
+	}
+	if err != nil {
+		give(row)
+		return nil, nil, err
+	}
+	return r, row, nil
+}
