@@ -19,15 +19,17 @@
 //	ann := accesscontrol.Principal{Type: "User", ID: "ann", Tenant: "main"}
 //	err := policy.Check(ctx, ann, "contact.read", contact) // nil, or why not
 //	where := must(policy.Filter(ctx, ann, "contact.read", "contact"))
-//	condition, args := where.Postgres("c", 1) // or Marks, for ?
+//	condition, args := where.Postgres("c", 1) // or SQLite, MySQL, Gorm
 //
 // # Promises
 //
 //   - The condition of [Policy.Filter] selects exactly the rows for which
-//     [Policy.Check] answers nil. It is never NULL, so its negation selects
-//     exactly the others. A condition that cannot be written in SQL is an
+//     [Policy.Check] answers nil. As a value, [Where.Value], it is never NULL, so
+//     its negation selects exactly the others. A condition that cannot be written in SQL is an
 //     error of [Load] that names policy and position; nothing is ever filtered
 //     after the query.
+//   - Texts are equal where their bytes are, whatever the collation of a column:
+//     tenant "t" is not "T", nor "t ".
 //   - Nothing but names of the binding, fixed words and placeholders stands in
 //     the SQL text. Values are bind arguments, always.
 //   - Only policies that pass Cedar's strict validation load. Every policy has
@@ -55,7 +57,9 @@
 //     groups given here are true. They are taken from the application.
 //   - Agreement between filter and checks on tables that [Policy.CheckSchema]
 //     refuses: a nullable column where the schema requires a value, a
-//     collation that takes different texts for equal.
+//     collation of PostgreSQL that takes different texts for equal.
+//   - Agreement where a [Timestamp] column holds infinity, or a time before the
+//     year 1 or after 9999.
 //   - That nothing changes between a check and a later write. Repeat the
 //     filter in the UPDATE or DELETE.
 //   - That a hidden field does not leak through sorting, searching or counting
@@ -92,7 +96,7 @@
 //	                        attribute, wrong type; a fault of the caller
 //	ErrTenant    permanent  a tenant is missing; also ErrRequest
 //	ErrNotLoaded permanent  take the Policy that Load returned
-//	ErrTooLarge  permanent  the principal brings along more than MaxArgs values;
+//	ErrTooLarge  permanent  the principal brings along more than MaxValues values;
 //	                        use a group or an attribute instead of a list
 //	ErrPolicy    permanent  the policy set was refused; *PolicyError lists why;
 //	                        the set before it stays in force

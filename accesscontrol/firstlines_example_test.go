@@ -34,11 +34,11 @@ func Example_firstLines() {
 	ann := accesscontrol.Principal{Type: "User", ID: "ann", Tenant: "main"}
 	err := policy.Check(ctx, ann, "contact.read", contact) // nil, or why not
 	where := must(policy.Filter(ctx, ann, "contact.read", "contact"))
-	condition, args := where.Postgres("c", 1) // or Marks, for ?
+	condition, args := where.Postgres("c", 1) // or SQLite, MySQL, Gorm
 
 	fmt.Println(err)
 	fmt.Println(condition, args)
 	// Output:
 	// <nil>
-	// ("c"."tenant" = $1 AND "c"."owner" = $2) [main ann]
+	// ("c"."tenant" = $1::text AND "c"."owner" = $2::text) [main ann]
 }

@@ -97,6 +97,9 @@ type generator struct {
 	*rand.Rand
 	// all writes what only records without a table may be asked.
 	all bool
+	// native writes about the attributes that nativeItems adds; times, about
+	// the one that SQLite has no column for.
+	native, times bool
 }
 
 func (g generator) text() string {
@@ -226,6 +229,9 @@ func (g generator) beyondSQL() string {
 func (g generator) atom() string {
 	if g.all && g.IntN(3) == 0 {
 		return g.beyondSQL()
+	}
+	if g.native && g.IntN(3) == 0 {
+		return g.nativeAtom()
 	}
 	switch g.IntN(24) {
 	case 0:

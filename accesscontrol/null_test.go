@@ -130,7 +130,7 @@ func notePolicy(t *testing.T, text string) *accesscontrol.Policy {
 	policy, err := accesscontrol.Load(t.Context(), accesscontrol.Config{
 		Texts: map[string]string{"note.cedarschema": noteSchema, "note.cedar": text},
 		Tables: []accesscontrol.Table{{
-			Record: "note", Entity: "Note", Name: "notes", Key: "id", IntegerKey: true, Tenant: "tenant",
+			Record: "note", Entity: "Note", Name: "notes", Key: "id", KeyAs: accesscontrol.Integer, Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "stage"}, {Attr: "amount"}, {Attr: "hot"}, {Attr: "owner"}},
 		}},
 	})
@@ -142,7 +142,7 @@ func selectedNotes(t *testing.T, db *sql.DB, policy *accesscontrol.Policy, who a
 	t.Helper()
 	where, err := policy.Filter(t.Context(), who, "read", "note")
 	require.NoError(t, err)
-	condition, args := where.Marks("n")
+	condition, args := where.SQLite("n")
 	if postgres {
 		condition, args = where.Postgres("n", 1)
 	}

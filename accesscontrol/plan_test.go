@@ -15,10 +15,14 @@ import (
 
 // rendered is a filter as the database takes it.
 func rendered(d testdb.Database, where accesscontrol.Where, alias string) (string, []any) {
-	if strings.HasPrefix(string(d.Name), "postgres") {
+	switch d.Name {
+	case testdb.SQLite:
+		return where.SQLite(alias)
+	case testdb.MariaDB:
+		return where.MySQL(alias)
+	default:
 		return where.Postgres(alias, 1)
 	}
-	return where.Marks(alias)
 }
 
 // plan is how the database would carry out a query, as text.
