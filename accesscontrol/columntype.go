@@ -54,7 +54,7 @@ func (col *column) holds(v sqlcond.Value) bool {
 	case v.Kind == sqlcond.Text && col.Storage == sqlcond.Whole:
 		return decimal(v.Text)
 	case v.Kind == sqlcond.Text && col.Storage == sqlcond.UUID:
-		return canonicalUUID(v.Text) == v.Text
+		return v.Text != "" && canonicalUUID(v.Text) == v.Text
 	default:
 		return true
 	}

@@ -324,8 +324,11 @@ func (g generator) policy(i int) string {
 
 func (g generator) policies() string {
 	var b strings.Builder
-	if g.IntN(3) == 0 { // forbids matter only where something is permitted
+	switch n := g.IntN(6); { // forbids matter only where something is permitted
+	case n < 2:
 		b.WriteString("@id(\"all\") permit (principal, action, resource);\n")
+	case g.native && n < 4:
+		b.WriteString("@id(\"most\") permit (principal, action, resource) when { resource.flag || resource.amount > 7 };\n")
 	}
 	for i := range 1 + g.IntN(5) {
 		b.WriteString(g.policy(i))

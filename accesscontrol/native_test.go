@@ -152,8 +152,8 @@ func nativeRecords(t *testing.T, db *sql.DB, name testdb.Name) []accesscontrol.R
 	return out
 }
 
-// asCedar is a record as Cedar takes it, which knows no time without a zone.
-func asCedar(r accesscontrol.Record) accesscontrol.Record {
+// forCedar is a record as Cedar takes it, which knows no time without a zone.
+func forCedar(r accesscontrol.Record) accesscontrol.Record {
 	attrs := map[string]any{}
 	for name, v := range r.Attrs {
 		attrs[name] = v
