@@ -9,7 +9,9 @@ import (
 // maxList is the number of values up to which a list is one argument each. A
 // longer one is a single argument: the text of the statement stays the same,
 // and no database runs out of placeholders. MySQL takes lists of any length as
-// they are: it asks no index where they come out of JSON_TABLE.
+// they are: out of JSON_TABLE it reads them again for each row where they stand
+// in an OR (19,000 ids beside 200,000 rows: three minutes, and 0.1 s as they
+// are), and compared by bytes it asks no index for them.
 const maxList = 50
 
 func (a *Among) write(w *Writer) {
