@@ -125,7 +125,7 @@ func (b *binder) action(t *table, id string) {
 	action, known := b.actions[id]
 	switch {
 	case !known:
-		b.problem("table %s: the schema has no action %s", t.Record, id)
+		b.problem("table %s: action %s: %s", t.Record, id, noAction(b.schema, id))
 	case !slices.Contains(action.Resources, t.kind):
 		b.problem("table %s: action %s does not apply to %s", t.Record, id, t.kind)
 	}
