@@ -153,7 +153,31 @@ func TestATimeOfARowIsReadToTheMillisecond(t *testing.T) {
 		require.NoError(t, check(due), "%v", due)
 	}
 	require.ErrorIs(t, check(at.Add(2)), accesscontrol.ErrDenied)
+	require.ErrorIs(t, check(at.Truncate(time.Millisecond).Add(-1)), accesscontrol.ErrDenied)
 	for _, due := range []any{nil, time.Time{}, "tomorrow", at.AddDate(9000, 0, 0), pgtype.Timestamptz{InfinityModifier: pgtype.Infinity, Valid: true}, 17} {
 		require.ErrorIs(t, check(due), accesscontrol.ErrRequest, "%v", due)
+	}
+}
+
+// What no column can be compared for is refused when the policies are loaded,
+// with what to do instead.
+func TestWhatNoColumnHoldsIsRefusedAtLoad(t *testing.T) {
+	for condition, want := range map[string]string{
+		`resource.price == decimal("1.5")`: "declare it Long, in the smallest unit, such as cents",
+		`resource.due < resource.made`:     "two times of the record are not compared",
+		`resource.ref == resource.owner`:   "one column holds UUIDs and the other text",
+		`resource.ref == resource.number`:  "one column holds UUIDs and the other integers",
+	} {
+		config := dealConfig(`@id("p") permit (principal, action, resource) when { ` + condition + ` };`)
+		config.Texts["d.cedarschema"] = `entity User; entity Deal = { price: decimal, due: datetime, made: datetime, ref: User, owner: User, number: User }; action read appliesTo { principal: User, resource: Deal };`
+		config.Tables[0].Columns = []accesscontrol.Column{
+			{Attr: "price", Required: true},
+			{Attr: "due", Required: true, As: accesscontrol.Timestamp},
+			{Attr: "made", Required: true, As: accesscontrol.Timestamp},
+			{Attr: "ref", Required: true, As: accesscontrol.UUID},
+			{Attr: "owner", Required: true},
+			{Attr: "number", Required: true, As: accesscontrol.Integer},
+		}
+		require.Contains(t, problems(t, config)[0], want)
 	}
 }

@@ -30,7 +30,11 @@ var nativeDDL = map[testdb.Name]string{
 // nativeDB has n such items, and a table of their ids and of one that is none.
 func nativeDB(t *testing.T, d testdb.Database, g generator, n int) *sql.DB {
 	t.Helper()
-	db := d.Open(t)
+	drivers := d.Name.Drivers()
+	db := d.OpenWith(t, drivers[0])
+	if d.Name == testdb.PostgresICU { // the two databases of PostgreSQL take a driver each
+		db = d.OpenWith(t, drivers[len(drivers)-1])
+	}
 	ddl := nativeDDL[d.Name]
 	if d.Name == testdb.PostgresICU {
 		ddl = nativeDDL[testdb.PostgresC]
