@@ -35,7 +35,7 @@ func TestTextsAreComparedByTheirBytes(t *testing.T) {
 		"owner":  `@id("p") permit (principal, action, resource) when { resource.owner == principal };`,
 		"stage":  `@id("p") permit (principal, action, resource) when { resource.stage == principal.stage };`,
 		"list":   `@id("p") permit (principal, action, resource) when { principal.stages.contains(resource.stage) };`,
-		"column": `@id("p") permit (principal, action, resource) when { resource.stage == principal.stage && resource.stage == resource.other };`,
+		"column": `@id("p") permit (principal, action, resource) when { resource.stage == principal.stage && resource.stage != resource.other };`,
 		"not":    `@id("p") permit (principal, action, resource) unless { resource.stage != principal.stage };`,
 	}
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
@@ -53,11 +53,11 @@ func TestTextsAreComparedByTheirBytes(t *testing.T) {
 		for i, column := range textTypes(d.Name) {
 			table := fmt.Sprint("deals", i)
 			exec(fmt.Sprintf("CREATE TABLE "+table+" (id %[1]s NOT NULL, tenant %[1]s NOT NULL, owner %[1]s NOT NULL, stage %[1]s NOT NULL, other %[1]s NOT NULL)", column))
-			for _, text := range alike {
+			for i, text := range alike {
 				if strings.HasPrefix(column, "CHAR(") && text == "t " {
 					continue // it comes back as "t"
 				}
-				exec(strings.Replace(insert, "deals", table, 1), text, text, text, text, text)
+				exec(strings.Replace(insert, "deals", table, 1), text, text, text, text, alike[(i+1)%len(alike)])
 			}
 			for name, policy := range policies {
 				for _, text := range alike {

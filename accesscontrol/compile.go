@@ -351,7 +351,7 @@ func (c *compiler) compare(op sqlcond.Order, left, right operand) (sqlcond.Cond,
 			return sqlcond.Truth(op == sqlcond.Unequal), nil
 		case a.Storage == sqlcond.Instant:
 			return nil, &untranslatable{"two times of the record are not compared: a column holds them finer than milliseconds"}
-		case a.Kind == sqlcond.Text && a.Storage != b.Storage && !(a.textual() && b.textual()):
+		case a.Kind == sqlcond.Text && a.Storage != b.Storage && (!a.textual() || !b.textual()):
 			return nil, &untranslatable{"one column holds " + a.content() + " and the other " + b.content()}
 		}
 		return &sqlcond.Comparison{Op: op, Left: a.term(), Right: b.term()}, nil

@@ -66,19 +66,15 @@
 //     by it: do not let people do that with a field that [Policy.Fields] hides.
 //   - Secrecy of reasons: they hold no personal data, but show an outsider only
 //     the [Reason].
-//   - like, arithmetic on columns, sets and dates in columns, attributes of
+//   - like, arithmetic on columns, sets and decimals in columns, attributes of
 //     entities behind the record, and tags are not translated. On records
 //     without a table all of Cedar works.
 //
 // # First calls
 //
-// [Load] once at start, [Policy.CheckSchema] after migrations. It asks much of
-// a table: STRICT on SQLite; everywhere tenants and keys of text that compares
-// by its bytes, keys of integers where the binding says so, and NOT NULL where
-// the schema requires a value. A column of UUIDs is no text: on PostgreSQL add
-// one that is, owner_text text GENERATED ALWAYS AS (owner::text) STORED, with
-// its index and NOT NULL as the other has, and bind that. On MariaDB text is
-// VARCHAR with the collation utf8mb4_nopad_bin, or VARBINARY. Then [Policy.Check] before a change,
+// [Load] once at start, [Policy.CheckSchema] after migrations. It asks of a
+// table that it is STRICT on SQLite, that columns have the types below, and NOT
+// NULL where the schema requires a value. Then [Policy.Check] before a change,
 // [Policy.Filter] in every list, [Policy.Fields] before showing a record,
 // [Policy.CheckChange] before storing one. [Policy.Decide] is for the curious
 // and for shadow runs.
@@ -88,6 +84,21 @@
 // A [Policy] may be used by any number of goroutines while [Policy.Reload]
 // replaces its set: each call works on one whole set, readers never wait. A
 // [Where] is a value. No goroutine is started, nothing is kept between calls.
+//
+// # Columns
+//
+// What a column may be, the usual type first; in brackets, what [Column.As] says
+// of it. [Policy.CheckSchema] names any other, and what to do with it.
+//
+//	             PostgreSQL              MariaDB, MySQL             SQLite (STRICT)
+//	String,      text, varchar           VARCHAR, VARBINARY, CHAR,  TEXT
+//	entity       uuid [UUID]             TEXT, ENUM
+//	             an enum [Enum]          UUID of MariaDB [UUID]
+//	             bigint ... [Integer]    BIGINT ... [Integer]       INTEGER [Integer]
+//	Long         bigint ... smallint     BIGINT ... TINYINT         INTEGER
+//	Bool         boolean                 BOOLEAN, BIT(1)            INTEGER
+//	             smallint ... [Integer]
+//	datetime     timestamptz [Timestamp] DATETIME in UTC [Timestamp]
 //
 // # Errors
 //

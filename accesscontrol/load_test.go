@@ -157,7 +157,7 @@ func TestFaultsOfTheBinding(t *testing.T) {
 		"table item: Key is empty: it names the column of the record's id":                          func(b *accesscontrol.Table) { b.Key = "" },
 		"table item: tenant is not a plain SQL identifier":                                          func(b *accesscontrol.Table) { b.Tenant = `t"` },
 		"table item: exactly one of Tenant and OnlyTenant must stand":                               func(b *accesscontrol.Table) { b.Tenant = "" },
-		"table item: action fly: the schema has no such action":                                                  func(b *accesscontrol.Table) { b.Delete = "fly" },
+		"table item: action fly: the schema has no such action":                                     func(b *accesscontrol.Table) { b.Delete = "fly" },
 		"table item: action any does not apply to Item":                                             func(b *accesscontrol.Table) { b.Read = "any" },
 		"table item: group pii has no fields":                                                       func(b *accesscontrol.Table) { b.Groups = []accesscontrol.Group{{Name: "pii", Action: "read"}} },
 		"table item: a column has no attribute":                                                     func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{}) },

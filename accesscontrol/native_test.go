@@ -3,6 +3,7 @@ package accesscontrol_test
 import (
 	"database/sql"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"testing"
@@ -159,9 +160,7 @@ func nativeRecords(t *testing.T, db *sql.DB, name testdb.Name) []accesscontrol.R
 // forCedar is a record as Cedar takes it, which knows no time without a zone.
 func forCedar(r accesscontrol.Record) accesscontrol.Record {
 	attrs := map[string]any{}
-	for name, v := range r.Attrs {
-		attrs[name] = v
-	}
+	maps.Copy(attrs, r.Attrs)
 	if text, is := attrs["due"].([]byte); is {
 		at, err := time.Parse("2006-01-02 15:04:05.000000", string(text))
 		if err != nil {

@@ -61,8 +61,6 @@ func dealTable(d testdb.Database) string {
 	if text == "" {
 		text = "text"
 	}
-	if d.Name == testdb.SQLite {
-	}
 	number := map[testdb.Name]string{testdb.SQLite: "INTEGER"}[d.Name]
 	if number == "" {
 		number = "bigint"
