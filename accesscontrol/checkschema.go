@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -87,7 +86,7 @@ func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
 			report("column %s: %s has no column type %q, leave it out", want.Name, kind, string(want.as()))
 		case !slices.Contains(fits, got.kind):
 			report("column %s is %s, %s needs %s%s", want.Name, got.kind, want.attr, fits[0], want.instead(got.kind, kind))
-		case got.inexact != "" && want.Kind != sqlcond.Integer:
+		case got.inexact != "":
 			report("column %s has %s", want.Name, got.inexact)
 		}
 	}

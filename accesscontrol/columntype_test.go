@@ -63,6 +63,18 @@ func TestAUUIDOfARowIsReadInAnyForm(t *testing.T) {
 	}
 }
 
+// A database without the type says so.
+func TestSQLiteHasNoUUIDs(t *testing.T) {
+	policy, err := accesscontrol.Load(t.Context(), uuidConfig())
+	require.NoError(t, err)
+	var different *accesscontrol.SchemaError
+	require.ErrorAs(t, policy.CheckSchema(t.Context(), openDB(t, "CREATE TABLE deals (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, owner TEXT NOT NULL) STRICT")), &different)
+	require.Equal(t, []string{
+		`table deals: column id: SQLite has no column type "uuid", leave it out`, `table deals: column tenant: SQLite has no column type "uuid", leave it out`,
+		`table deals: column owner: SQLite has no column type "uuid", leave it out`,
+	}, different.Problems)
+}
+
 // A filter by UUIDs asks their index, and pgx's own connection gives the rows
 // as bytes.
 func TestUUIDsAreComparedAsSuch(t *testing.T) {
