@@ -165,9 +165,13 @@ func accesscontrolOnSQL(t *testing.T, db *sql.DB) {
 	}))
 	require.NoError(t, policy.CheckSchema(ctx, db))
 	where := try(policy.Filter(ctx, accesscontrol.Principal{Type: "User", ID: "ann", Tenant: "main"}, "contact.read", "contact"))
-	condition, args := where.Marks("c")
-	if try(sqldb.Ask(ctx, db)).Kind == sqldb.Postgres {
+	condition, args := where.MySQL("c")
+	switch try(sqldb.Ask(ctx, db)).Kind {
+	case sqldb.Postgres:
 		condition, args = where.Postgres("c", 1)
+	case sqldb.SQLite:
+		condition, args = where.SQLite("c")
+	default:
 	}
 	count := func() (n int) {
 		require.NoError(t, db.QueryRowContext(ctx, `SELECT count(*) FROM contacts c WHERE `+condition, args...).Scan(&n))

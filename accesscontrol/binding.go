@@ -22,10 +22,11 @@ type table struct {
 	attrs   cedarx.Attributes
 	columns map[string]column
 	// slots are the attributes that a check reads, sealed ones left out, each
-	// in its place of a row; key is the record itself, in place 0. width counts
-	// them, and required are those without which a record is refused.
+	// in its place of a row; key is the record itself, in place 0, and tenant
+	// stands in none. width counts them, and required are those without which a record is refused.
 	slots    map[string]*column
 	key      *column
+	tenant   *column
 	width    int
 	required []*column
 	// fields maps each declared field to the group actions that it takes.
@@ -100,9 +101,16 @@ func (b *binder) names(t *table) {
 	if t.Key == "" {
 		b.problem("table %s: Key is empty: it names the column of the record's id", t.Record)
 	}
-	for what, name := range map[string]string{"name": t.Name, "key": t.Key} {
-		if name != "" && !identifier.MatchString(name) {
-			b.problem("table %s: %s is not a plain SQL identifier%s", t.Record, what, qualified(name))
+	schema, table, qualified := strings.Cut(t.Name, ".")
+	if !identifier.MatchString(schema) || qualified && !identifier.MatchString(table) {
+		b.problem("table %s: name is not a plain SQL identifier, nor one behind its schema", t.Record)
+	}
+	if t.Key != "" && !identifier.MatchString(t.Key) {
+		b.problem("table %s: key is not a plain SQL identifier", t.Record)
+	}
+	for what, as := range map[string]ColumnType{"key": t.KeyAs, "tenant": t.TenantAs} {
+		if as != "" && as != Integer && as != UUID {
+			b.problem("table %s: the %s is no %q: it is text, Integer or UUID", t.Record, what, string(as))
 		}
 	}
 	switch {
@@ -113,20 +121,11 @@ func (b *binder) names(t *table) {
 	}
 }
 
-// qualified tells who wrote crm.contacts what to do instead.
-func qualified(name string) string {
-	schema, table, dotted := strings.Cut(name, ".")
-	if !dotted || !identifier.MatchString(schema) || !identifier.MatchString(table) {
-		return ""
-	}
-	return ": write the last part alone, and let the search path of the connection lead to the schema"
-}
-
 func (b *binder) action(t *table, id string) {
 	action, known := b.actions[id]
 	switch {
 	case !known:
-		b.problem("table %s: the schema has no action %s", t.Record, id)
+		b.problem("table %s: action %s: %s", t.Record, id, noAction(b.schema, id))
 	case !slices.Contains(action.Resources, t.kind):
 		b.problem("table %s: action %s does not apply to %s", t.Record, id, t.kind)
 	}
@@ -142,7 +141,7 @@ func (b *binder) columns(t *table) {
 			b.problem("table %s: attribute %s is bound twice", t.Record, source.Attr)
 			continue
 		}
-		c := column{attr: source.Attr, opaque: source.Opaque, required: source.Required, Column: sqlcond.Column{Name: source.Name, Integer: source.Integer}}
+		c := column{attr: source.Attr, opaque: source.Opaque, required: source.Required, Column: sqlcond.Column{Name: source.Name}}
 		if c.Name == "" {
 			c.Name = c.attr
 		}
@@ -157,8 +156,9 @@ func (b *binder) columns(t *table) {
 			b.problem("table %s: attribute %s is %s in the schema, and its column is declared %s",
 				t.Record, c.attr, either(attr.Required, "required", "optional"), either(c.required, "NOT NULL", "NULL"))
 		}
-		if c.Integer && c.typ.Kind != cedarx.EntityRef {
-			b.problem("table %s: attribute %s is no entity reference, so Integer means nothing", t.Record, c.attr)
+		as, exists := storages[source.As]
+		if c.Storage = as.storage; known && (!exists || !slices.Contains(as.holds, c.typ.Kind) || as.storage == sqlcond.Instant && c.typ.Extension != "datetime") {
+			b.problem("table %s: attribute %s has a type that no column of the type %q holds", t.Record, c.attr, string(source.As))
 		}
 		t.columns[c.attr] = c
 		t.fields[c.attr] = nil
@@ -179,8 +179,15 @@ func (b *binder) columns(t *table) {
 // place gives each attribute its slot.
 func (t *table) place() {
 	t.key = &column{
-		Column: sqlcond.Column{Name: t.Key, Kind: sqlcond.Text, Integer: t.IntegerKey},
+		Column: sqlcond.Column{Name: t.Key, Kind: sqlcond.Text, Storage: storages[t.KeyAs].storage},
 		attr:   keyAttr, required: true, typ: cedarx.Type{Kind: cedarx.EntityRef, Entity: t.kind},
+	}
+	t.tenant = &column{
+		Column: sqlcond.Column{Name: t.Tenant, Kind: sqlcond.Text, Storage: storages[t.TenantAs].storage},
+		attr:   tenantAttr, required: true, typ: cedarx.Type{Kind: cedarx.String},
+	}
+	if t.Name == "" { // there is no SQL to stand in
+		t.key.Column, t.tenant.Column = sqlcond.Column{Kind: sqlcond.Text}, sqlcond.Column{Kind: sqlcond.Text}
 	}
 	t.slots, t.width = map[string]*column{}, 1
 	for _, name := range slices.Sorted(maps.Keys(t.attrs)) {
@@ -193,7 +200,10 @@ func (t *table) place() {
 		}
 		col.Slot, col.Kind = t.width, kinds[col.typ.Kind]
 		if t.Name == "" {
-			col.Name = "" // there is no SQL to stand in
+			col.Name, col.Storage = "", sqlcond.Plain
+		}
+		if col.Storage == sqlcond.Instant {
+			col.Kind = sqlcond.Integer
 		}
 		t.width++
 		t.slots[name] = &col

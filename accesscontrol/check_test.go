@@ -180,7 +180,7 @@ func TestFilterRefusesWhatItCannotAnswer(t *testing.T) {
 	for _, c := range []struct{ action, record string }{{"audit.read", "audit"}, {"contact.fly", "contact"}, {"contact.read", "lead"}} {
 		where, err := policy.Filter(t.Context(), aud, c.action, c.record)
 		require.ErrorIs(t, err, accesscontrol.ErrRequest)
-		sql, args := where.Marks("c")
+		sql, args := where.SQLite("c")
 		require.Equal(t, "(1 = 0)", sql, "even the ignored error selects nothing")
 		require.Empty(t, args)
 	}
@@ -188,7 +188,7 @@ func TestFilterRefusesWhatItCannotAnswer(t *testing.T) {
 	_, err := policy.Filter(t.Context(), aud, "contact.read", "contact")
 	require.ErrorIs(t, err, accesscontrol.ErrTenant)
 	ann := crmPeople()["sales"]
-	many := make([]int, accesscontrol.MaxArgs+1)
+	many := make([]int, accesscontrol.MaxValues+1)
 	accounts := make([]string, 0, len(many))
 	for i := range many {
 		accounts = append(accounts, "acct-"+string(rune('a'+i%26))+string(rune('0'+i/26%10))+string(rune('A'+i/260%26))+string(rune(0x4e00+i/6760)))
@@ -333,7 +333,7 @@ func TestRecordThatIsThePrincipal(t *testing.T) {
 	require.NoError(t, policy.Check(t.Context(), principal, "user.read", record))
 	where, err := policy.Filter(t.Context(), principal, "user.read", "user")
 	require.NoError(t, err)
-	require.Equal(t, "(`u`.`tenant` = ? AND `u`.`id` = ?)", first(where.Marks("u")))
+	require.Equal(t, "(`u`.`tenant` = ? COLLATE BINARY AND `u`.`id` = ? COLLATE BINARY)", first(where.SQLite("u")))
 	record.Attrs["city"] = "Basel"
 	require.NoError(t, policy.Check(t.Context(), principal, "user.read", record), "the filter selects that row, too")
 	record.ID = "u2"

@@ -8,8 +8,6 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
-	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 	"github.com/crmguard/crmguard/internal/sqldb"
 )
 
@@ -81,88 +79,34 @@ func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
 		case !want.required && got.required:
 			report("column %s is NOT NULL, but %s is optional", want.Name, want.attr)
 		}
-		fits, exact := want.fits(kind)
+		fits, compared := want.fits(kind)
 		switch {
-		case len(fits) > 0 && !slices.Contains(fits, got.kind):
+		case !compared:
+		case len(fits) == 0:
+			report("column %s: %s has no column type %q, leave it out", want.Name, kind, string(want.as()))
+		case !slices.Contains(fits, got.kind):
 			report("column %s is %s, %s needs %s%s", want.Name, got.kind, want.attr, fits[0], want.instead(got.kind, kind))
-		case exact && !got.exact:
-			report("column %s has a collation that is not %s", want.Name, exactly(kind))
+		case got.inexact != "":
+			report("column %s has %s", want.Name, got.inexact)
 		}
 	}
 	return out
 }
 
-// keyAttr is what the findings call the key.
-const keyAttr = "the key"
+// What the findings call the key and the tenant.
+const (
+	keyAttr    = "the key"
+	tenantAttr = "the tenant"
+)
 
 // wanted lists the columns that filters use: tenant, key, attributes.
 func (t *table) wanted() []column {
 	out := []column{*t.key}
 	if t.Tenant != "" {
-		out = append(out, column{Column: sqlcond.Column{Name: t.Tenant}, attr: "the tenant", required: true, typ: cedarx.Type{Kind: cedarx.String}})
+		out = append(out, *t.tenant)
 	}
 	for _, source := range t.Columns {
 		out = append(out, t.columns[source.Attr])
 	}
 	return out
-}
-
-// fits lists the types of a column that hold the attribute's values and
-// compare as the checks do, the usual one first; exact says that text must
-// compare by its bytes, too. No type listed is no type compared.
-func (col *column) fits(kind sqldb.Kind) (types []string, exact bool) {
-	const number, flag, text = 0, 1, 2
-	fitting := map[sqldb.Kind][3][]string{
-		sqldb.SQLite: {{"INTEGER", "INT"}, {"INTEGER", "INT"}, {"TEXT"}},
-		// uuid, enum, numeric and char(n) compare with a text argument otherwise
-		// than the checks compare texts, or not at all.
-		sqldb.Postgres: {{"bigint", "integer", "smallint"}, {"boolean"}, {"text", "character varying"}},
-		sqldb.MariaDB:  {{"bigint", "int", "mediumint", "smallint", "tinyint"}, {"tinyint"}, {"varchar", "varbinary", "text", "tinytext", "mediumtext"}},
-	}
-	fitting[sqldb.MySQL] = fitting[sqldb.MariaDB]
-	switch {
-	case col.typ.Kind == cedarx.Bool:
-		return fitting[kind][flag], false
-	case col.typ.Kind == cedarx.Long, col.Integer:
-		return fitting[kind][number], false
-	case col.typ.Kind == cedarx.String, col.typ.Kind == cedarx.EntityRef:
-		return fitting[kind][text], true
-	default:
-		return nil, false
-	}
-}
-
-// instead says how a column of another type may stay as it is.
-func (col *column) instead(got string, kind sqldb.Kind) string {
-	if texts, exact := col.fits(kind); exact && kind == sqldb.Postgres && got == "uuid" {
-		return fmt.Sprintf(": bind one that is GENERATED ALWAYS AS (%s::%s) STORED", col.Name, texts[0])
-	}
-	return col.orInteger(got, kind)
-}
-
-// orInteger names the field of the binding that takes a reference in a column
-// of integers, which is how most tables keep their keys.
-func (col *column) orInteger(got string, kind sqldb.Kind) string {
-	whole := column{Column: sqlcond.Column{Integer: true}}
-	if numbers, _ := whole.fits(kind); col.typ.Kind != cedarx.EntityRef || !slices.Contains(numbers, got) {
-		return ""
-	}
-	if col.attr == keyAttr {
-		return ", or set Table.IntegerKey"
-	}
-	return ", or set Column.Integer"
-}
-
-// exactly is what a collation that compares by bytes is called.
-func exactly(kind sqldb.Kind) string {
-	switch kind {
-	case sqldb.SQLite:
-		return "BINARY"
-	case sqldb.Postgres:
-		return "deterministic"
-	case sqldb.MariaDB:
-		return "utf8mb4_nopad_bin, nor the column VARBINARY"
-	default:
-		return "utf8mb4_0900_bin, nor the column VARBINARY"
-	}
 }

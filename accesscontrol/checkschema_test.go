@@ -17,21 +17,19 @@ func TestCheckSchema(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, policy.CheckSchema(t.Context(), openDB(t, itemDDL)))
 	for want, ddl := range map[string]string{
-		"table items: does not exist":                                                                 "CREATE TABLE other (id TEXT)",
-		"table items: is a view, whose columns cannot be checked":                                     itemDDL + " ; ALTER TABLE items RENAME TO base; CREATE VIEW items AS SELECT * FROM base",
-		"table items: is not STRICT, so a column may hold values of any type: make it anew as STRICT": strings.Replace(itemDDL, ") STRICT", ")", 1),
-		"table items: column stage may be NULL, but stage is required":                                strings.Replace(itemDDL, "stage TEXT NOT NULL", "stage TEXT", 1),
-		"table items: column score is NOT NULL, but score is optional":                                strings.Replace(itemDDL, "score INTEGER", "score INTEGER NOT NULL", 1),
-		"table items: column tenant may be NULL, but the tenant is required":                          strings.Replace(itemDDL, "tenant TEXT NOT NULL", "tenant TEXT", 1),
-		"table items: column region has a collation that is not BINARY":                               strings.Replace(itemDDL, "region TEXT", "region TEXT COLLATE NOCASE", 1),
-		"table items: column owner has a collation that is not BINARY":                                strings.Replace(itemDDL, "owner TEXT", "owner TEXT COLLATE RTRIM", 1),
-		"table items: column amount is TEXT, amount needs INTEGER":                                    strings.Replace(itemDDL, "amount INTEGER", "amount TEXT", 1),
-		"table items: column flag is REAL, flag needs INTEGER":                                        strings.Replace(itemDDL, "flag INTEGER", "flag REAL", 1),
-		"table items: column owner is INTEGER, owner needs TEXT, or set Column.Integer":               strings.Replace(itemDDL, "owner TEXT", "owner INTEGER", 1),
-		"table items: column id is INTEGER, the key needs TEXT, or set Table.IntegerKey":              strings.Replace(itemDDL, "id TEXT", "id INTEGER", 1),
-		"table items: column tenant is INTEGER, the tenant needs TEXT":                                strings.Replace(itemDDL, "tenant TEXT", "tenant INTEGER", 1),
-		"table items: column blocked does not exist":                                                  strings.Replace(itemDDL, "blocked INTEGER", "blockt INTEGER", 1),
-		"table items: column secret does not exist":                                                   strings.Replace(itemDDL, "secret BLOB,", "", 1),
+		"table items: does not exist":                                                                    "CREATE TABLE other (id TEXT)",
+		"table items: is a view, whose columns cannot be checked":                                        itemDDL + " ; ALTER TABLE items RENAME TO base; CREATE VIEW items AS SELECT * FROM base",
+		"table items: is not STRICT, so a column may hold values of any type: make it anew as STRICT":    strings.Replace(itemDDL, ") STRICT", ")", 1),
+		"table items: column stage may be NULL, but stage is required":                                   strings.Replace(itemDDL, "stage TEXT NOT NULL", "stage TEXT", 1),
+		"table items: column score is NOT NULL, but score is optional":                                   strings.Replace(itemDDL, "score INTEGER", "score INTEGER NOT NULL", 1),
+		"table items: column tenant may be NULL, but the tenant is required":                             strings.Replace(itemDDL, "tenant TEXT NOT NULL", "tenant TEXT", 1),
+		"table items: column amount is TEXT, amount needs INTEGER":                                       strings.Replace(itemDDL, "amount INTEGER", "amount TEXT", 1),
+		"table items: column flag is REAL, flag needs INTEGER":                                           strings.Replace(itemDDL, "flag INTEGER", "flag REAL", 1),
+		"table items: column owner is INTEGER, owner needs TEXT, or set Column.As to Integer":            strings.Replace(itemDDL, "owner TEXT", "owner INTEGER", 1),
+		"table items: column id is INTEGER, the key needs TEXT, or set Table.KeyAs to Integer":           strings.Replace(itemDDL, "id TEXT", "id INTEGER", 1),
+		"table items: column tenant is INTEGER, the tenant needs TEXT, or set Table.TenantAs to Integer": strings.Replace(itemDDL, "tenant TEXT", "tenant INTEGER", 1),
+		"table items: column blocked does not exist":                                                     strings.Replace(itemDDL, "blocked INTEGER", "blockt INTEGER", 1),
+		"table items: column secret does not exist":                                                      strings.Replace(itemDDL, "secret BLOB,", "", 1),
 	} {
 		err := policy.CheckSchema(t.Context(), openDB(t, ddl))
 		require.ErrorIs(t, err, accesscontrol.ErrSchema)

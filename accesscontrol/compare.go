@@ -2,7 +2,6 @@ package accesscontrol
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
@@ -37,8 +36,8 @@ func (c *compiler) comparison(e *cedarx.Expr) (sqlcond.Cond, error) {
 	}
 	for _, side := range []operand{left, right} {
 		ordered := e.Op != cedarx.Eq && e.Op != cedarx.Ne
-		if ordered && side.column != nil && side.column.typ.Kind != cedarx.Long {
-			return nil, refuse(e, "only integers are compared by order")
+		if ordered && side.column != nil && side.column.Kind != sqlcond.Integer {
+			return nil, refuse(e, "only integers and times are compared by order")
 		}
 	}
 	out, err := c.compare(orders[e.Op], left, right)
@@ -67,8 +66,10 @@ func (c *compiler) compare(op sqlcond.Order, left, right operand) (sqlcond.Cond,
 		switch {
 		case a.typ.Kind != b.typ.Kind || a.typ.Entity != b.typ.Entity:
 			return sqlcond.Truth(op == sqlcond.Unequal), nil
-		case a.Integer != b.Integer && c.table.Name != "":
-			return nil, &untranslatable{"one column holds integers and the other text"}
+		case a.Storage == sqlcond.Instant:
+			return nil, &untranslatable{"two times of the record are not compared: a column holds them finer than milliseconds"}
+		case a.Kind == sqlcond.Text && a.Storage != b.Storage && (!a.textual() || !b.textual()):
+			return nil, &untranslatable{"one column holds " + a.content() + " and the other " + b.content()}
 		}
 		return &sqlcond.Comparison{Op: op, Left: a.term(), Right: b.term()}, nil
 	}
@@ -82,6 +83,10 @@ func (c *compiler) compare(op sqlcond.Order, left, right operand) (sqlcond.Cond,
 		return nil, err
 	case !fits:
 		return sqlcond.Truth(op == sqlcond.Unequal), nil
+	case col.Storage == sqlcond.Instant && !within(bound.Number):
+		// A time before all that the column may hold, or behind it.
+		below := (bound.Number < firstMilli) != (left.column == nil)
+		return sqlcond.Truth(op == sqlcond.Unequal || below == (op == sqlcond.Greater || op == sqlcond.GreaterOrEqual) && op != sqlcond.Equal), nil
 	case left.column != nil:
 		return &sqlcond.Comparison{Op: op, Left: col.term(), Right: sqlcond.Term{Known: bound}}, nil
 	default:
@@ -103,19 +108,15 @@ func (col *column) bind(v cedarx.Value) (bound sqlcond.Value, fits bool, err err
 		bound, fits = sqlcond.BooleanOf(bool(v)), col.typ.Kind == cedarx.Bool
 	case cedarx.EntityUID:
 		bound, fits = sqlcond.TextOf(string(v.ID)), col.typ.Kind == cedarx.EntityRef && v.Type == col.typ.Entity
-		fits = fits && (!col.Integer || decimal(string(v.ID)))
+	default:
+		ms, isTime := cedarx.Milliseconds(v)
+		bound, fits = sqlcond.IntegerOf(ms), isTime && col.Storage == sqlcond.Instant
 	}
+	fits = fits && col.holds(bound)
 	if col.Name != "" && strings.ContainsRune(bound.Text, 0) {
 		return sqlcond.Value{}, false, errNUL
 	}
 	return bound, fits, nil
-}
-
-// decimal says whether an id is an integer as it is written in base ten: "7",
-// and not "07".
-func decimal(id string) bool {
-	n, err := strconv.ParseInt(id, 10, 64)
-	return err == nil && strconv.FormatInt(n, 10) == id
 }
 
 // contains compiles set.contains(resource.attr) for a set that is known.
@@ -149,7 +150,7 @@ func (c *compiler) among(e *cedarx.Expr, col *column, values []cedarx.Value) (sq
 		if err != nil {
 			return nil, refuse(e, strings.TrimPrefix(err.Error(), "accesscontrol: "))
 		}
-		if fits {
+		if fits && (col.Storage != sqlcond.Instant || within(bound.Number)) {
 			fitting = append(fitting, bound)
 		}
 	}

@@ -269,7 +269,10 @@ func (c *compiler) column(e *cedarx.Expr) (*column, error) {
 	case cedarx.String, cedarx.Long, cedarx.Bool, cedarx.EntityRef:
 		return col, nil
 	default:
-		return nil, refuse(e, "its type is not one that a column can hold")
+		if col.Kind == sqlcond.Integer { // a Timestamp
+			return col, nil
+		}
+		return nil, refuse(e, "its type is not one that a column can hold"+col.otherwise())
 	}
 }
 

@@ -44,17 +44,20 @@ type Table struct {
 	Record string
 	// Entity is the Cedar entity type, such as "Contact" or "CRM::Contact".
 	Entity string
-	// Name is the SQL table, without its schema: the search path must lead
-	// there, or the connection into its database. Empty means that records of this type are only
-	// checked, never filtered: then policies about them may use all of Cedar.
+	// Name is the SQL table, "contacts", or "crm.contacts" with its schema, or
+	// its database on MySQL and SQLite. Empty means that records of this type
+	// are only checked, never filtered: then policies about them may use all of
+	// Cedar.
 	Name string
-	// Key is the column of the record's id. IntegerKey says that it holds an
-	// integer, whose decimal form is the id.
-	Key        string
-	IntegerKey bool
+	// Key is the column of the record's id, and KeyAs its type where that is
+	// not text: Integer or UUID.
+	Key   string
+	KeyAs ColumnType
 	// Tenant is the column of the tenant, or OnlyTenant is the one tenant to
-	// whom the whole table belongs. Exactly one of the two stands.
+	// whom the whole table belongs. Exactly one of the two stands. TenantAs is
+	// the column's type where that is not text: Integer or UUID.
 	Tenant     string
+	TenantAs   ColumnType
 	OnlyTenant string
 	// Columns binds the attributes and declares the fields: a field that stands
 	// here is readable with the record unless a group holds it, and any other
@@ -82,9 +85,8 @@ type Column struct {
 	// Opaque says that the column holds sealed bytes. A policy that reads it
 	// is refused: comparing ciphertext is false without an error.
 	Opaque bool
-	// Integer says that the column of an entity reference holds an integer,
-	// whose decimal form is the id.
-	Integer bool
+	// As is the type of the column where it is not the usual one.
+	As ColumnType
 }
 
 // Group is a set of fields that take one more action to be read, such as

@@ -34,7 +34,7 @@ func crmTables() []accesscontrol.Table {
 			Groups: []accesscontrol.Group{{Name: "pii", Action: "contact.read.pii", Fields: []string{"first_name", "email", "phone"}}},
 		},
 		{
-			Record: "deal", Entity: "Deal", Name: "deals", Key: "id", IntegerKey: true, Tenant: "tenant",
+			Record: "deal", Entity: "Deal", Name: "deals", Key: "id", KeyAs: accesscontrol.Integer, Tenant: "tenant",
 			Columns: []accesscontrol.Column{
 				{Attr: "owner", Required: true},
 				{Attr: "account", Name: "account_id"},
@@ -175,7 +175,7 @@ func contact(tb testing.TB, db *sql.DB, id string) accesscontrol.Record {
 
 // selected runs a filter.
 func selected(ctx context.Context, db *sql.DB, table string, where accesscontrol.Where) ([]string, error) {
-	condition, args := where.Marks("c")
+	condition, args := where.SQLite("c")
 	rows, err := db.QueryContext(ctx, "SELECT c.id FROM "+table+" AS c WHERE "+condition+" ORDER BY c.id", args...)
 	if err != nil {
 		return nil, err

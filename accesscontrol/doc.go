@@ -20,7 +20,7 @@
 //	session := must(policy.For(ann)) // for one request of hers
 //	err := session.Check(ctx, "contact.read", contact) // nil, or why not
 //	where := must(session.Filter(ctx, "contact.read", "contact"))
-//	condition, args := where.Postgres("c", 1) // or Marks, for ?
+//	condition, args := where.Postgres("c", 1) // or SQLite, MySQL, Gorm
 //
 // # Promises
 //
@@ -34,6 +34,8 @@
 //   - A policy sees the record that is asked about, the principal with what it
 //     brings along, and the context. One that reads another record of a bound
 //     type is refused.
+//   - Texts are equal where their bytes are, whatever the collation of a column:
+//     tenant "t" is not "T", nor "t ".
 //   - Nothing but names of the binding, fixed words and placeholders stands in
 //     the SQL text. Values are bind arguments, always.
 //   - Only policies that pass Cedar's strict validation load. Every policy has
@@ -65,27 +67,25 @@
 //     groups given here are true. They are taken from the application.
 //   - Agreement between filter and checks on tables that [Policy.CheckSchema]
 //     refuses: a nullable column where the schema requires a value, a
-//     collation that takes different texts for equal.
+//     collation of PostgreSQL that takes different texts for equal.
+//   - Agreement where a [Timestamp] column holds infinity, or a time before the
+//     year 1 or after 9999.
 //   - That nothing changes between a check and a later write. Repeat the
 //     filter in the UPDATE or DELETE.
 //   - That a hidden field does not leak through sorting, searching or counting
 //     by it: do not let people do that with a field that [Policy.Fields] hides.
 //   - Secrecy of reasons: they hold no personal data, but show an outsider only
 //     the [Reason].
-//   - like, arithmetic on columns, sets and dates in columns, attributes of
+//   - like, arithmetic on columns, sets and decimals in columns, attributes of
 //     entities behind the record, and tags are not translated. On records
 //     without a table all of Cedar works.
 //
 // # First calls
 //
-// [Load] once at start, [Policy.CheckSchema] after migrations. It asks much of
-// a table: STRICT on SQLite; everywhere tenants and keys of text that compares
-// by its bytes, keys of integers where the binding says so, and NOT NULL where
-// the schema requires a value. A column of UUIDs is no text: on PostgreSQL add
-// one that is, owner_text text GENERATED ALWAYS AS (owner::text) STORED, with
-// its index and NOT NULL as the other has, and bind that. On MariaDB text is
-// VARCHAR with the collation utf8mb4_nopad_bin, or VARBINARY. Then [Policy.For] where a request begins;
-// then [Actor.Check] before a change, [Actor.Filter] in every list,
+// [Load] once at start, [Policy.CheckSchema] after migrations. It asks of a
+// table that it is STRICT on SQLite, that columns have the types below, and NOT
+// NULL where the schema requires a value. Then [Policy.For] where a request
+// begins, [Actor.Check] before a change, [Actor.Filter] in every list,
 // [Actor.Fields] before showing a record, [Actor.CheckChange] before storing
 // one. [Actor.Decide] is for the curious and for shadow runs. Each of them is a
 // method of Policy, too, for a single question.
@@ -97,6 +97,21 @@
 // an [Actor]. A [Where] is a value. No goroutine is started. Between calls a
 // Policy keeps up to 1,024 principals with what the policies leave of them.
 //
+// # Columns
+//
+// What a column may be, the usual type first; in brackets, what [Column.As] says
+// of it. [Policy.CheckSchema] names any other, and what to do with it.
+//
+//	             PostgreSQL              MariaDB, MySQL             SQLite (STRICT)
+//	String,      text, varchar           VARCHAR, VARBINARY, CHAR,  TEXT
+//	entity       uuid [UUID]             TEXT, ENUM
+//	             an enum [Enum]          UUID of MariaDB [UUID]
+//	             bigint ... [Integer]    BIGINT ... [Integer]       INTEGER [Integer]
+//	Long         bigint ... smallint     BIGINT ... TINYINT         INTEGER
+//	Bool         boolean                 BOOLEAN, BIT(1)            INTEGER
+//	             smallint ... [Integer]
+//	datetime     timestamptz [Timestamp] DATETIME in UTC [Timestamp]
+//
 // # Errors
 //
 //	ErrDenied    permanent  the answer is no; *Denied has the reason
@@ -106,7 +121,7 @@
 //	ErrStale     permanent  the Actor is older than Config.Hold: read the
 //	                        principal anew, and take another one
 //	ErrNotLoaded permanent  take the Policy that Load returned
-//	ErrTooLarge  permanent  the principal brings along more than MaxArgs values;
+//	ErrTooLarge  permanent  the principal brings along more than MaxValues values;
 //	                        use a group or an attribute instead of a list
 //	ErrPolicy    permanent  the policy set was refused; *PolicyError lists why;
 //	                        the set before it stays in force

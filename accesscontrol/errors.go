@@ -19,8 +19,8 @@ var (
 	// ErrTenant says that a tenant is missing. It also matches ErrRequest.
 	// The text around it says whose.
 	ErrTenant = fmt.Errorf("%w: tenant is empty", ErrRequest)
-	// ErrTooLarge says that a filter needs more bind values than
-	// [MaxArgs]; nothing is ever cut off.
+	// ErrTooLarge says that a filter compares with more values than
+	// [MaxValues]; nothing is ever cut off.
 	ErrTooLarge = errors.New("accesscontrol: filter needs too many values")
 	// ErrNotLoaded says that a Policy has no policy set: it did not come from
 	// [Load].

@@ -105,7 +105,7 @@ func ExamplePolicy_Filter() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	condition, args := where.Marks("c")
+	condition, args := where.SQLite("c")
 	var n int
 	err = db.QueryRowContext(ctx, "SELECT count(*) FROM contacts AS c WHERE c.language = 'de' AND "+condition, args...).Scan(&n)
 	fmt.Println(n, err)
@@ -124,13 +124,13 @@ func ExampleWhere_Postgres() {
 	fmt.Println(strings.NewReplacer(" AND (", "\n  AND (", " AND NOT", "\n  AND NOT").Replace(condition))
 	fmt.Println(args)
 	// Output:
-	// ("c"."tenant" = $3
-	//   AND ("c"."country" IS NOT NULL AND "c"."country" IN ($4, $5))
+	// ("c"."tenant" = $3::text
+	//   AND ("c"."country" IS NOT NULL AND "c"."country" IN ($4::text, $5::text))
 	//   AND NOT ("c"."blocked" IS NOT NULL AND "c"."blocked"))
 	// [main AT DE]
 }
 
-func ExampleWhere_Marks() {
+func ExampleWhere_SQLite() {
 	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, db, done := exampleCRM()
 	defer done()
@@ -140,7 +140,7 @@ func ExampleWhere_Marks() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	condition, args := where.Marks("contacts")
+	condition, args := where.SQLite("contacts")
 	result, err := db.ExecContext(ctx, "DELETE FROM contacts WHERE id = ? AND "+condition, append([]any{"c2"}, args...)...)
 	if err != nil {
 		log.Fatal(err)

@@ -14,25 +14,38 @@ import (
 // policy set and none of this package's indexes and conditions, with its two
 // stricter rules around it: another tenant's record is denied, and a forbid
 // that fails forbids.
-func (p *Policy) Cedar(ctx context.Context, r Request) (Decision, error) {
+func (p *Policy) Cedar(_ context.Context, r Request) (Decision, error) {
+	answer, err := p.CedarFor(r.Principal, r.Action, r.Record.Type)
+	if err != nil {
+		return Decision{}, err
+	}
+	return answer(r.Record)
+}
+
+// CedarFor is [Policy.Cedar] for many records.
+func (p *Policy) CedarFor(principal Principal, action, record string) (func(Record) (Decision, error), error) {
 	s, err := p.snapshot()
 	if err != nil {
-		return Decision{}, err
+		return nil, err
 	}
-	facts, err := s.factsOf(r.Principal)
+	facts, err := s.factsOf(principal)
 	if err != nil {
-		return Decision{}, err
+		return nil, err
 	}
-	q, err := s.question(facts, r.Action, r.Record.Type)
+	q, err := s.question(facts, action, record)
 	if err != nil {
-		return Decision{}, err
+		return nil, err
 	}
-	record, err := q.table.entity(&r.Record)
+	return func(r Record) (Decision, error) { return s.byCedar(q, &r) }, nil
+}
+
+func (s *snapshot) byCedar(q *question, r *Record) (Decision, error) {
+	record, err := q.table.entity(r)
 	if err != nil {
 		return Decision{}, err
 	}
 	d := Decision{PolicySet: s.hash}
-	if r.Record.Tenant != q.tenant || q.table.OnlyTenant != "" && q.table.OnlyTenant != q.tenant {
+	if r.Tenant != q.tenant || q.table.OnlyTenant != "" && q.table.OnlyTenant != q.tenant {
 		d.Reason = OtherTenant
 		return d, nil
 	}

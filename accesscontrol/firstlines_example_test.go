@@ -35,11 +35,11 @@ func Example_firstLines() {
 	session := must(policy.For(ann))                   // for one request of hers
 	err := session.Check(ctx, "contact.read", contact) // nil, or why not
 	where := must(session.Filter(ctx, "contact.read", "contact"))
-	condition, args := where.Postgres("c", 1) // or Marks, for ?
+	condition, args := where.Postgres("c", 1) // or SQLite, MySQL, Gorm
 
 	fmt.Println(err)
 	fmt.Println(condition, args)
 	// Output:
 	// <nil>
-	// ("c"."tenant" = $1 AND "c"."owner" = $2) [main ann]
+	// ("c"."tenant" = $1::text AND "c"."owner" = $2::text) [main ann]
 }

@@ -22,8 +22,8 @@ type frozen struct {
 }
 
 type frozenFilter struct {
-	Principal, Marks, Postgres string
-	Args                       []any
+	Principal, SQLite, MySQL, Postgres string
+	Args                               []any
 }
 
 // A sample of the policy set hash and of the SQL. The hash stands in audit
@@ -34,7 +34,7 @@ func TestFrozenSample(t *testing.T) {
 		Tables: []accesscontrol.Table{{
 			Record: "item", Entity: "Item", Name: "items", Key: "id", Tenant: "tenant_id",
 			Columns: []accesscontrol.Column{
-				{Attr: "owner", Name: "owner_id", Required: true, Integer: true},
+				{Attr: "owner", Name: "owner_id", Required: true, As: accesscontrol.Integer},
 				{Attr: "team"},
 				{Attr: "stage", Required: true},
 				{Attr: "amount", Required: true},
@@ -59,7 +59,8 @@ func TestFrozenSample(t *testing.T) {
 		where, err := policy.Filter(t.Context(), principal, "item.read", "item")
 		require.NoError(t, err)
 		f := frozenFilter{Principal: name}
-		f.Marks, f.Args = where.Marks("i")
+		f.SQLite, f.Args = where.SQLite("i")
+		f.MySQL, _ = where.MySQL("i")
 		f.Postgres, _ = where.Postgres("i", 1)
 		got.Filters = append(got.Filters, f)
 	}

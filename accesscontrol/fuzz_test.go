@@ -37,7 +37,7 @@ func FuzzPolicy(f *testing.F) {
 		for _, principal := range itemPrincipals() {
 			where, err := policy.Filter(t.Context(), principal, "read", "item")
 			require.NoError(t, err)
-			sqlText, _ := where.Marks("c")
+			sqlText, _ := where.SQLite("c")
 			require.Regexp(t, fixedText, sqlText)
 			bySQL, err := outcome(t.Context(), db, where)
 			require.NoError(t, err)

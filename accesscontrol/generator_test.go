@@ -97,6 +97,9 @@ type generator struct {
 	*rand.Rand
 	// all writes what only records without a table may be asked.
 	all bool
+	// native writes about the attributes that nativeItems adds; times, about
+	// the one that SQLite has no column for.
+	native, times bool
 }
 
 func (g generator) text() string {
@@ -227,6 +230,9 @@ func (g generator) atom() string {
 	if g.all && g.IntN(3) == 0 {
 		return g.beyondSQL()
 	}
+	if g.native && g.IntN(3) == 0 {
+		return g.nativeAtom()
+	}
 	switch g.IntN(24) {
 	case 0:
 		return "resource.stage " + g.equal() + " " + g.text()
@@ -318,8 +324,11 @@ func (g generator) policy(i int) string {
 
 func (g generator) policies() string {
 	var b strings.Builder
-	if g.IntN(3) == 0 { // forbids matter only where something is permitted
+	switch n := g.IntN(6); { // forbids matter only where something is permitted
+	case n < 2:
 		b.WriteString("@id(\"all\") permit (principal, action, resource);\n")
+	case g.native && n < 4:
+		b.WriteString("@id(\"most\") permit (principal, action, resource) when { resource.flag || resource.amount > 7 };\n")
 	}
 	for i := range 1 + g.IntN(5) {
 		b.WriteString(g.policy(i))

@@ -135,9 +135,6 @@ func TestFilesOfAPolicySet(t *testing.T) {
 	found := problems(t, accesscontrol.Config{Files: good, Tables: tables, Texts: map[string]string{"broken.cedar": "permit (principal"}})
 	require.Len(t, found, 1)
 	require.Contains(t, found[0], "broken.cedar:1:18: parse error ")
-	require.Contains(t, problems(t, accesscontrol.Config{Texts: map[string]string{
-		"s.cedarschema": `namespace A { entity U; action "x" appliesTo { principal: U, resource: U }; } namespace B { entity U; action "x" appliesTo { principal: U, resource: U }; }`,
-	}})[0], "action x stands in two namespaces")
 
 	_, err = accesscontrol.Load(t.Context(), accesscontrol.Config{Files: failingFS{}})
 	require.ErrorIs(t, err, errBroken)
@@ -152,22 +149,23 @@ func (failingFS) Open(string) (fs.File, error) { return nil, errBroken }
 
 func TestFaultsOfTheBinding(t *testing.T) {
 	for want, change := range map[string]func(b *accesscontrol.Table){
-		"a table has no record name":                      func(b *accesscontrol.Table) { b.Record = "" },
-		"table item: the schema has no entity type Thing": func(b *accesscontrol.Table) { b.Entity = "Thing" },
-		"table item: name is not a plain SQL identifier":  func(b *accesscontrol.Table) { b.Name = "items; DROP TABLE x" },
-		"table item: name is not a plain SQL identifier: write the last part alone, and let the search path of the connection lead to the schema": func(b *accesscontrol.Table) { b.Name = "crm.items" },
-		"table item: Key is empty: it names the column of the record's id":                                                                        func(b *accesscontrol.Table) { b.Key = "" },
-		"table item: tenant is not a plain SQL identifier":                                                                                        func(b *accesscontrol.Table) { b.Tenant = `t"` },
-		"table item: exactly one of Tenant and OnlyTenant must stand":                                                                             func(b *accesscontrol.Table) { b.Tenant = "" },
-		"table item: the schema has no action fly":                                                                                                func(b *accesscontrol.Table) { b.Delete = "fly" },
-		"table item: action any does not apply to Item":                                                                                           func(b *accesscontrol.Table) { b.Read = "any" },
-		"table item: group pii has no fields":                                                                                                     func(b *accesscontrol.Table) { b.Groups = []accesscontrol.Group{{Name: "pii", Action: "read"}} },
-		"table item: a column has no attribute":                                                                                                   func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{}) },
-		"table item: attribute stage is bound twice":                                                                                              func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{Attr: "stage"}) },
-		"table item: the column of attribute x y is not a plain SQL identifier":                                                                   func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{Attr: "x y"}) },
-		"table item: attribute owner is required in the schema, and its column is declared NULL":                                                  func(b *accesscontrol.Table) { b.Columns[0].Required = false },
-		"table item: attribute team is optional in the schema, and its column is declared NOT NULL":                                               func(b *accesscontrol.Table) { b.Columns[1].Required = true },
-		"table item: attribute stage is no entity reference, so Integer means nothing":                                                            func(b *accesscontrol.Table) { b.Columns[3].Integer = true },
+		"a table has no record name":                                                                func(b *accesscontrol.Table) { b.Record = "" },
+		"table item: the schema has no entity type Thing":                                           func(b *accesscontrol.Table) { b.Entity = "Thing" },
+		"table item: name is not a plain SQL identifier, nor one behind its schema":                 func(b *accesscontrol.Table) { b.Name = "items; DROP TABLE x" },
+		"table item: the key is no \"enum\": it is text, Integer or UUID":                           func(b *accesscontrol.Table) { b.KeyAs = accesscontrol.Enum },
+		"table item: attribute owner has a type that no column of the type \"serial\" holds":        func(b *accesscontrol.Table) { b.Columns[0].As = "serial" },
+		"table item: Key is empty: it names the column of the record's id":                          func(b *accesscontrol.Table) { b.Key = "" },
+		"table item: tenant is not a plain SQL identifier":                                          func(b *accesscontrol.Table) { b.Tenant = `t"` },
+		"table item: exactly one of Tenant and OnlyTenant must stand":                               func(b *accesscontrol.Table) { b.Tenant = "" },
+		"table item: action fly: the schema has no such action":                                     func(b *accesscontrol.Table) { b.Delete = "fly" },
+		"table item: action any does not apply to Item":                                             func(b *accesscontrol.Table) { b.Read = "any" },
+		"table item: group pii has no fields":                                                       func(b *accesscontrol.Table) { b.Groups = []accesscontrol.Group{{Name: "pii", Action: "read"}} },
+		"table item: a column has no attribute":                                                     func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{}) },
+		"table item: attribute stage is bound twice":                                                func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{Attr: "stage"}) },
+		"table item: the column of attribute x y is not a plain SQL identifier":                     func(b *accesscontrol.Table) { b.Columns = append(b.Columns, accesscontrol.Column{Attr: "x y"}) },
+		"table item: attribute owner is required in the schema, and its column is declared NULL":    func(b *accesscontrol.Table) { b.Columns[0].Required = false },
+		"table item: attribute team is optional in the schema, and its column is declared NOT NULL": func(b *accesscontrol.Table) { b.Columns[1].Required = true },
+		"table item: attribute stage has a type that no column of the type \"timestamp\" holds":     func(b *accesscontrol.Table) { b.Columns[3].As = accesscontrol.Timestamp },
 	} {
 		config := itemConfig(`@id("a") permit (principal, action, resource);`)
 		change(&config.Tables[0])

@@ -15,10 +15,14 @@ import (
 
 // rendered is a filter as the database takes it.
 func rendered(d testdb.Database, where accesscontrol.Where, alias string) (string, []any) {
-	if strings.HasPrefix(string(d.Name), "postgres") {
+	switch d.Name {
+	case testdb.SQLite:
+		return where.SQLite(alias)
+	case testdb.MariaDB:
+		return where.MySQL(alias)
+	default:
 		return where.Postgres(alias, 1)
 	}
-	return where.Marks(alias)
 }
 
 // plan is how the database would carry out a query, as text.
@@ -53,7 +57,7 @@ func plan(t *testing.T, db *sql.DB, d testdb.Database, query string, args ...any
 }
 
 func dealTable(d testdb.Database) string {
-	text := map[testdb.Name]string{testdb.MariaDB: "VARCHAR(60) COLLATE utf8mb4_nopad_bin", testdb.SQLite: "TEXT"}[d.Name]
+	text := map[testdb.Name]string{testdb.MariaDB: "VARCHAR(60) COLLATE utf8mb4_general_ci", testdb.SQLite: "TEXT"}[d.Name]
 	if text == "" {
 		text = "text"
 	}
@@ -67,7 +71,13 @@ func dealTable(d testdb.Database) string {
 
 func dealPolicy(ctx context.Context, t *testing.T, text string) *accesscontrol.Policy {
 	t.Helper()
-	policy, err := accesscontrol.Load(ctx, accesscontrol.Config{
+	policy, err := accesscontrol.Load(ctx, dealConfig(text))
+	require.NoError(t, err)
+	return policy
+}
+
+func dealConfig(text string) accesscontrol.Config {
+	return accesscontrol.Config{
 		Texts: map[string]string{
 			"d.cedarschema": `entity Team; entity User = { teams: Set<Team> }; entity Deal = { owner: User, team?: Team, stage: String, amount: Long };
 				action read appliesTo { principal: User, resource: Deal };`,
@@ -77,9 +87,7 @@ func dealPolicy(ctx context.Context, t *testing.T, text string) *accesscontrol.P
 			Record: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "owner", Required: true}, {Attr: "team"}, {Attr: "stage", Required: true}, {Attr: "amount", Required: true}},
 		}},
-	})
-	require.NoError(t, err)
-	return policy
+	}
 }
 
 // A list asks the index that a hand-written WHERE would ask: the condition of a
@@ -106,14 +114,24 @@ func TestAFilterLeavesTheIndexToTheDatabase(t *testing.T) {
 		require.NoError(t, err)
 
 		ann := accesscontrol.Principal{Tenant: "t1", ID: "u1", Attrs: map[string]any{"teams": []string{"team3", "team8"}}}
-		for _, c := range []struct{ name, policy, index, byHand string }{
+		many := ann
+		var teams []string
+		for i := range 60 {
+			teams = append(teams, fmt.Sprintf("team%d", 3+5*i))
+		}
+		many.Attrs = map[string]any{"teams": teams}
+		for _, c := range []struct {
+			name, policy, index, byHand string
+			principal                   accesscontrol.Principal
+		}{
 			{"own", `@id("own") permit (principal, action, resource) when { resource.owner == principal };
-				@id("large") forbid (principal, action, resource) when { resource.amount > 19999 };`, "deals_owner", "d.tenant = 't1' AND d.owner = 'u1' AND NOT d.amount > 19999"},
-			{"team", `@id("team") permit (principal, action, resource) when { resource has team && principal.teams.contains(resource.team) };`, "deals_team", "d.tenant = 't1' AND d.team IN ('team3', 'team8')"},
+				@id("large") forbid (principal, action, resource) when { resource.amount > 19999 };`, "deals_owner", "d.tenant = 't1' AND d.owner = 'u1' AND NOT d.amount > 19999", ann},
+			{"team", `@id("team") permit (principal, action, resource) when { resource has team && principal.teams.contains(resource.team) };`, "deals_team", "d.tenant = 't1' AND d.team IN ('team3', 'team8')", ann},
+			{"teams", `@id("team") permit (principal, action, resource) when { resource has team && principal.teams.contains(resource.team) };`, "deals_team", "d.tenant = 't1' AND d.team IN ('" + strings.Join(teams, "', '") + "')", many},
 			{"own or team", `@id("own") permit (principal, action, resource) when { resource.owner == principal };
-				@id("team") permit (principal, action, resource) when { resource has team && principal.teams.contains(resource.team) };`, "deals_", "d.tenant = 't1' AND (d.owner = 'u1' OR d.team IN ('team3', 'team8'))"},
+				@id("team") permit (principal, action, resource) when { resource has team && principal.teams.contains(resource.team) };`, "deals_", "d.tenant = 't1' AND (d.owner = 'u1' OR d.team IN ('team3', 'team8'))", ann},
 		} {
-			where, err := dealPolicy(t.Context(), t, c.policy).Filter(t.Context(), ann, "read", "deal")
+			where, err := dealPolicy(t.Context(), t, c.policy).Filter(t.Context(), c.principal, "read", "deal")
 			require.NoError(t, err)
 			condition, args := rendered(d, where, "d")
 			byHand := plan(t, db, d, "SELECT * FROM deals d WHERE "+c.byHand)

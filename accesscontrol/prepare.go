@@ -129,7 +129,7 @@ type question struct {
 func (s *snapshot) question(a *facts, actionID, record string) (*question, error) {
 	action, known := s.actions[actionID]
 	if !known {
-		return nil, &RequestError{Part: "action", Name: actionID, Text: "the schema has no such action"}
+		return nil, &RequestError{Part: "action", Name: actionID, Text: noAction(s.schema, actionID)}
 	}
 	t, err := s.bound(record)
 	switch {

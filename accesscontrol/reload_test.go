@@ -102,7 +102,7 @@ func TestCheckAndFilterDuringReload(t *testing.T) {
 					t.Error("a forbid of both sets did not hold")
 				}
 				where, err := policy.Filter(t.Context(), principal, "read", "item")
-				if text, _ := where.Marks("c"); err != nil || where.Nothing() == strings.Contains(text, "amount") {
+				if text, _ := where.SQLite("c"); err != nil || where.Nothing() == strings.Contains(text, "amount") {
 					t.Errorf("a mixed filter: %s %v", text, err)
 				}
 				if _, err := policy.Fields(t.Context(), principal, record(2)); err != nil {
@@ -161,7 +161,7 @@ func TestTwoTenantsNeverMix(t *testing.T) {
 		record.Tenant = tenant
 		require.Equal(t, want, policy.Check(t.Context(), principal, "read", record) == nil)
 		if want {
-			require.Equal(t, "(1 = 1)", first(where.Marks("c")))
+			require.Equal(t, "(1 = 1)", first(where.SQLite("c")))
 		}
 	}
 }
@@ -175,7 +175,7 @@ func TestLeftJoinMissPassesNothing(t *testing.T) {
 	require.NoError(t, err)
 	where, err := policy.Filter(t.Context(), itemPrincipals()[0], "read", "item")
 	require.NoError(t, err)
-	text, args := where.Marks("c")
+	text, args := where.SQLite("c")
 	var n int
 	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT count(*) FROM (SELECT 1 AS one) LEFT JOIN items AS c ON c.id = one WHERE "+text, args...).Scan(&n))
 	require.Zero(t, n)

@@ -70,7 +70,8 @@ type Record struct {
 type Request struct {
 	// Principal acts.
 	Principal Principal
-	// Action is the id of a Cedar action, such as "contact.update".
+	// Action is the id of a Cedar action, such as "contact.update", behind its
+	// namespace where it stands in two, as in "CRM::read".
 	Action string
 	// Record is acted upon.
 	Record Record

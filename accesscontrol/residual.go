@@ -20,10 +20,10 @@ type residual struct {
 	permits, forbids []rule
 	// foreign says that a part is left to Cedar, which wants the whole record.
 	foreign bool
-	// once measures it for filters: how many bind values, and whether any row
+	// once measures it for filters: how many values, and whether any row
 	// can pass.
 	once    sync.Once
-	args    int
+	values  int
 	nothing bool
 }
 
@@ -71,11 +71,19 @@ func (s *snapshot) heads(p *cedarx.Policy, q *question) bool {
 	return inScope(p.Principal, q.uid, q.groups) && inScope(p.Action, q.action.UID, q.action.Ancestors)
 }
 
+// mayOwn says whether any record of the table may be of the principal's tenant.
+func (r *residual) mayOwn() bool {
+	if r.table.OnlyTenant != "" && r.table.OnlyTenant != r.tenant {
+		return false
+	}
+	return r.table.tenant.holds(sqlcond.TextOf(r.tenant))
+}
+
 // answer is the decision about a row: empty for yes. Another tenant's record is
 // denied whatever the policies say, a forbid that fails forbids, and a permit
 // that fails does not permit.
 func (r *residual) answer(row *sqlcond.Row, tenant string) Reason {
-	if tenant != r.tenant || r.table.OnlyTenant != "" && r.table.OnlyTenant != r.tenant {
+	if !r.mayOwn() || r.table.tenant.tenant(tenant) != r.tenant {
 		return OtherTenant
 	}
 	failed := false

@@ -33,7 +33,11 @@ func (t *table) read(r *Record, row *sqlcond.Row) error {
 		row.Values = make([]sqlcond.Value, t.width)
 	}
 	row.Values = row.Values[:t.width]
-	row.Values[0] = sqlcond.TextOf(r.ID)
+	id, err := t.key.settle(sqlcond.TextOf(r.ID))
+	if err != nil {
+		return &RequestError{Part: "record", Name: r.Type, Text: fault(err)}
+	}
+	row.Values[0] = id
 	for name, v := range r.Attrs {
 		col, known := t.slots[name]
 		if !known {
@@ -61,12 +65,12 @@ func (col *column) read(v any, into *sqlcond.Value) error {
 	case nil:
 		return nil
 	case string:
-		if col.Kind == sqlcond.Text && utf8.ValidString(v) {
+		if col.Kind == sqlcond.Text && col.Storage == sqlcond.Plain && utf8.ValidString(v) {
 			*into = sqlcond.TextOf(v)
 			return nil
 		}
 	case int64:
-		if col.Kind == sqlcond.Integer {
+		if col.Kind == sqlcond.Integer && col.Storage == sqlcond.Plain {
 			*into = sqlcond.IntegerOf(v)
 			return nil
 		}
@@ -76,12 +80,15 @@ func (col *column) read(v any, into *sqlcond.Value) error {
 			return nil
 		}
 	}
+	if col.Storage == sqlcond.Instant {
+		return readInstant(v, into)
+	}
 	converted, err := valueOf(col.typ, v)
 	if err != nil {
 		return err
 	}
-	*into = slotOf(converted)
-	return nil
+	*into, err = col.settle(slotOf(converted))
+	return err
 }
 
 // slotOf is a Cedar value as conditions compare it.

@@ -50,10 +50,12 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	s := &snapshot{schema: schema, actions: map[string]cedarx.Action{}, actionEntities: cedarx.EntityMap{}, config: config, hash: hashOf(policyTexts, schemaTexts)}
 	b := &binder{schema: schema, actions: s.actions}
 	for uid, action := range schema.Actions {
-		if _, twice := s.actions[string(uid.ID)]; twice {
-			b.problem("action %s stands in two namespaces", uid.ID)
+		for _, name := range actionNames(schema, uid) {
+			if _, twice := s.actions[name]; twice {
+				b.problem("action %s is the name of two: one of a namespace, and one that is called so", name)
+			}
+			s.actions[name] = action
 		}
-		s.actions[string(uid.ID)] = action
 		s.actionEntities[uid] = cedarx.Entity{UID: uid, Parents: cedarx.Parents(action.Ancestors...)}
 	}
 	s.tables = b.bind(config.Tables)
@@ -70,6 +72,35 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	}
 	s.rules, s.contextRead = newRuleset(policies), contextRead(policies)
 	return s, nil
+}
+
+// actionNames are what an action is called in questions: its id, unless it
+// stands in two namespaces, and CRM::read with its namespace.
+func actionNames(schema *cedarx.Schema, uid cedarx.EntityUID) (names []string) {
+	id := string(uid.ID)
+	if namespace := strings.TrimSuffix(string(uid.Type), "Action"); namespace != "" {
+		names = append(names, namespace+id)
+	}
+	for other := range schema.Actions {
+		if other.ID == uid.ID && other != uid && (other.Type == "Action" || uid.Type != "Action") {
+			return names
+		}
+	}
+	return append(names, id)
+}
+
+// noAction says what is wrong with the name of an action.
+func noAction(schema *cedarx.Schema, id string) string {
+	var names []string
+	for uid := range schema.Actions {
+		if string(uid.ID) == id {
+			names = append(names, actionNames(schema, uid)...)
+		}
+	}
+	if len(names) == 0 {
+		return "the schema has no such action"
+	}
+	return "it stands in more than one namespace: write " + slices.Min(names) + ", or which one is meant"
 }
 
 // missingParts says what a policy set cannot do without and was not given. A

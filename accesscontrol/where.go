@@ -7,9 +7,11 @@ import (
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
 
-// MaxArgs is the largest number of bind values of one filter. SQLite takes
-// 32,766 in a statement; the rest is left to the caller.
-const MaxArgs = 20_000
+// MaxValues is the largest number of values that one filter compares with: ids
+// of a principal's accounts, literals of policies. On PostgreSQL and SQLite a
+// list of more than 50 is one argument. MySQL gets each text as two, of the
+// 65,535 that it takes; the rest is left to the caller.
+const MaxValues = 20_000
 
 // Where is the condition of a filter. It is a value: it stays as it was made
 // when the policy set is reloaded. The zero value selects nothing.
@@ -48,11 +50,11 @@ func (s *standing) filter(ctx context.Context, action, record string) (Where, er
 		return Where{}, &RequestError{Part: "record", Name: record, Text: "the binding names no SQL table"}
 	}
 	r.once.Do(r.measure)
-	if r.args > MaxArgs {
+	if r.values > MaxValues {
 		return Where{}, ErrTooLarge
 	}
 	if s.set.config.Observe != nil {
-		s.set.observe(ctx, "accesscontrol.filter", float64(r.args), slog.String("action", action), slog.String("record", record))
+		s.set.observe(ctx, "accesscontrol.filter", float64(r.values), slog.String("action", action), slog.String("record", record))
 	}
 	if r.nothing {
 		return Where{}, nil
@@ -65,13 +67,14 @@ func (r *residual) measure() {
 	if r.nothing = !r.mayHold(); r.nothing {
 		return
 	}
-	_, args := Where{left: r}.Marks("")
-	r.args = len(args)
+	out := sqlcond.New(sqlcond.SQLite, "")
+	Where{left: r}.render(out)
+	r.values = out.Values()
 }
 
 // mayHold says whether any record could pass.
 func (r *residual) mayHold() bool {
-	if r.table.OnlyTenant != "" && r.table.OnlyTenant != r.tenant {
+	if !r.mayOwn() {
 		return false
 	}
 	for _, f := range r.forbids {
@@ -106,9 +109,28 @@ func (w Where) Postgres(alias string, first int) (sql string, args []any) {
 	return w.render(sqlcond.Postgres(alias, first))
 }
 
-// Marks gives the condition with ? placeholders, for SQLite and MySQL.
-func (w Where) Marks(alias string) (sql string, args []any) {
-	return w.render(sqlcond.Marks(alias))
+// SQLite gives the condition with ? placeholders for SQLite, as [Where.Postgres]
+// does.
+func (w Where) SQLite(alias string) (sql string, args []any) {
+	return w.render(sqlcond.New(sqlcond.SQLite, alias))
+}
+
+// MySQL gives the condition with ? placeholders for MySQL and MariaDB, as
+// [Where.Postgres] does.
+func (w Where) MySQL(alias string) (sql string, args []any) {
+	return w.render(sqlcond.New(sqlcond.MySQL, alias))
+}
+
+// Gorm gives the condition for GORM on PostgreSQL, which counts placeholders
+// itself: names stand in "quotes", and placeholders are ?, as in
+//
+//	sql, args := where.Gorm("contacts")
+//	db.Where(sql, args...).Find(&contacts)
+//
+// For GORM on other databases, [Where.SQLite] and [Where.MySQL] are what it
+// takes.
+func (w Where) Gorm(alias string) (sql string, args []any) {
+	return w.render(sqlcond.New(sqlcond.PostgreSQL, alias))
 }
 
 // render writes `(tenant AND (p1 OR …) AND NOT (f1) AND …)`, which a NULL never
@@ -124,11 +146,11 @@ func (w Where) render(out *sqlcond.Writer) (string, []any) {
 		isTrue = " IS TRUE"
 	}
 	out.Raw("(")
-	if column := w.left.table.Tenant; column == "" {
+	if w.left.table.Tenant == "" {
 		out.Raw("1 = 1") // the whole table is the tenant's; compared in Filter
 	} else {
 		out.Join([]sqlcond.Cond{&sqlcond.Comparison{
-			Left:  sqlcond.Term{Column: &sqlcond.Column{Name: column, Kind: sqlcond.Text}},
+			Left:  w.left.table.tenant.term(),
 			Right: sqlcond.Term{Known: sqlcond.TextOf(w.left.tenant)},
 		}}, "", isTrue)
 	}

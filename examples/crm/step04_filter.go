@@ -155,7 +155,7 @@ func (c *crm) visibleBySQL(ctx context.Context, u user) (visible map[string]bool
 	if err != nil {
 		return nil, "", err
 	}
-	text, args := filter.Marks("c")
+	text, args := filter.SQLite("c")
 	rows, err := c.live.db.QueryContext(ctx, `SELECT c.id FROM contacts AS c WHERE `+text, args...)
 	if err != nil {
 		return nil, "", err

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
 )
 
 // The values of cedar-go, under the names that the rest of the package uses:
@@ -57,6 +58,13 @@ func NewSet(values ...Value) SetValue { return cedar.NewSet(values...) }
 
 // Datetime is a point in time, to the millisecond.
 func Datetime(at time.Time) Value { return cedar.NewDatetime(at) }
+
+// Milliseconds is a point in time as the milliseconds since 1970; false says
+// that the value is none.
+func Milliseconds(v Value) (ms int64, isTime bool) {
+	at, isTime := v.(types.Datetime)
+	return at.Milliseconds(), isTime
+}
 
 // Duration is a length of time, to the millisecond.
 func Duration(d time.Duration) Value { return cedar.NewDuration(d) }

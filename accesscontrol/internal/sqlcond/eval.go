@@ -1,5 +1,7 @@
 package sqlcond
 
+import "slices"
+
 // Eval is the outcome itself.
 func (o Outcome) Eval(*Row) Outcome { return o }
 
@@ -35,10 +37,8 @@ func (a *Among) Eval(row *Row) Outcome {
 		_, is := a.texts[v.Text]
 		return Truth(is)
 	}
-	for i := range a.Values {
-		if a.Values[i] == v {
-			return True
-		}
+	if slices.Contains(a.Values, v) {
+		return True
 	}
 	return False
 }

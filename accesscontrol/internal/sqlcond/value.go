@@ -65,7 +65,6 @@ type Column struct {
 	Name string
 	// Kind is that of its values.
 	Kind Kind
-	// Integer says that a column of references holds integers, whose decimal
-	// form is the id.
-	Integer bool
+	// Storage is how they are held.
+	Storage Storage
 }

@@ -1,27 +1,18 @@
 package sqlcond
 
-import (
-	"strconv"
-	"strings"
-)
+import "strings"
 
 // Writer renders conditions. Nothing but names of columns, placeholders and
 // fixed words ever goes into the text; values are arguments.
 type Writer struct {
-	text     strings.Builder
-	args     []any
-	alias    string
-	postgres bool
-	next     int
+	text    strings.Builder
+	args    []any
+	alias   string
+	dialect Dialect
+	marks   bool // ? instead of $1
+	next    int
+	values  int
 }
-
-// Postgres writes placeholders $first, $first+1 and so on, and "names".
-func Postgres(alias string, first int) *Writer {
-	return &Writer{alias: alias, postgres: true, next: first}
-}
-
-// Marks writes placeholders ? and `names`, for SQLite, MySQL and MariaDB.
-func Marks(alias string) *Writer { return &Writer{alias: alias} }
 
 // Raw writes fixed words.
 func (w *Writer) Raw(s string) { w.text.WriteString(s) }
@@ -29,52 +20,28 @@ func (w *Writer) Raw(s string) { w.text.WriteString(s) }
 // Result is the text with its arguments.
 func (w *Writer) Result() (sql string, args []any) { return w.text.String(), w.args }
 
+// Values counts the values that columns were compared with, each once.
+func (w *Writer) Values() int { return w.values }
+
 // Write writes a condition as a value that is TRUE, FALSE or NULL.
 func (w *Writer) Write(c Cond) { c.write(w) }
 
-func (w *Writer) name(column string) {
+func (w *Writer) name(column *Column) {
 	if w.alias != "" {
 		w.quote(w.alias)
 		w.Raw(".")
 	}
-	w.quote(column)
+	w.quote(column.Name)
 }
 
 func (w *Writer) quote(name string) {
 	// SQLite takes a misspelt "name" for a string, but never a misspelt
 	// `name`; MySQL takes only `name` unless told otherwise.
 	mark := "`"
-	if w.postgres {
+	if w.dialect == PostgreSQL {
 		mark = `"`
 	}
 	w.Raw(mark + strings.ReplaceAll(name, mark, mark+mark) + mark)
-}
-
-// bind writes a value as what a column holds.
-func (w *Writer) bind(v Value, integer bool) {
-	var arg any
-	switch {
-	case v.Kind == Text && integer:
-		n, err := strconv.ParseInt(v.Text, 10, 64)
-		if err != nil { // whoever built the condition has left such ids out
-			w.Raw("NULL")
-			return
-		}
-		arg = n
-	case v.Kind == Text:
-		arg = v.Text
-	case v.Kind == Boolean:
-		arg = v.Number == 1
-	default:
-		arg = v.Number
-	}
-	w.args = append(w.args, arg)
-	if !w.postgres {
-		w.Raw("?")
-		return
-	}
-	w.Raw("$" + strconv.Itoa(w.next))
-	w.next++
 }
 
 func (o Outcome) write(w *Writer) {
@@ -83,60 +50,36 @@ func (o Outcome) write(w *Writer) {
 		w.Raw("TRUE")
 	case o == False:
 		w.Raw("FALSE")
-	case w.postgres:
+	case w.dialect == PostgreSQL:
 		w.Raw("NULL::boolean")
 	default:
 		w.Raw("NULL")
 	}
 }
 
-func (c *Column) write(w *Writer) {
-	if c.Kind == Boolean && !w.postgres {
-		// Booleans are integers here. Anything but 0 and 1 becomes NULL, which
-		// denies, as it does in a check.
-		w.Raw("CASE ")
-		w.name(c.Name)
-		w.Raw(" WHEN 1 THEN 1 WHEN 0 THEN 0 END")
-		return
-	}
-	w.name(c.Name)
-}
-
-var operators = [...]string{Equal: " = ", Unequal: " <> ", Less: " < ", LessOrEqual: " <= ", Greater: " > ", GreaterOrEqual: " >= "}
-
-func (c *Comparison) write(w *Writer) {
-	integer := c.Left.Column != nil && c.Left.Column.Integer || c.Right.Column != nil && c.Right.Column.Integer
-	c.Left.write(w, integer)
-	w.Raw(operators[c.Op])
-	c.Right.write(w, integer)
-}
-
-func (t *Term) write(w *Writer, integer bool) {
-	if t.Column != nil {
-		t.Column.write(w)
-		return
-	}
-	w.bind(t.Known, integer)
-}
-
-func (a *Among) write(w *Writer) {
-	w.name(a.Column.Name)
-	w.Raw(" IN (")
-	for i, v := range a.Values {
-		if i > 0 {
-			w.Raw(", ")
-		}
-		w.bind(v, a.Column.Integer)
-	}
-	w.Raw(")")
-}
-
 func (p *Present) write(w *Writer) {
-	w.name(p.Column.Name)
+	w.name(p.Column)
 	w.Raw(" IS NOT NULL")
 }
 
-func (h *Holds) write(w *Writer) { h.Column.write(w) }
+func (h *Holds) write(w *Writer) { w.boolean(h.Column) }
+
+// boolean writes a column as a truth value. Where booleans are integers,
+// anything but 0 and 1 becomes NULL, which denies, as it does in a check.
+func (w *Writer) boolean(c *Column) {
+	switch {
+	case w.dialect != PostgreSQL:
+		w.Raw("CASE ")
+		w.name(c)
+		w.Raw(" WHEN 1 THEN 1 WHEN 0 THEN 0 END")
+	case c.Storage == Whole:
+		w.Raw("CASE ")
+		w.name(c)
+		w.Raw(" WHEN 1 THEN TRUE WHEN 0 THEN FALSE END")
+	default:
+		w.name(c)
+	}
+}
 
 // A part without SQL denies: it is NULL. Nothing that has one is ever written.
 func (f *Foreign) write(w *Writer) { Failed.write(w) }
