@@ -81,6 +81,6 @@ func (c *cache) forget(tenant string) {
 // own is a principal that the caller may add to.
 func own(p accesscontrol.Principal) accesscontrol.Principal {
 	p.Attrs = maps.Clone(p.Attrs)
-	p.Parents, p.Entities = slices.Clip(p.Parents), slices.Clip(p.Entities)
+	p.Parents, p.Entities = slices.Clone(p.Parents), slices.Clone(p.Entities)
 	return p
 }
