@@ -81,7 +81,13 @@ func TestNobodyGivesWhatTheyDoNotHave(t *testing.T) {
 		require.NoError(t, store.Bootstrap(ctx, giving(given("", "ann", "manager", roles.InUnit("south")))))
 		require.NoError(t, store.Bootstrap(ctx, given("", "bob", "manager", roles.Everywhere())))
 		require.NoError(t, store.Bootstrap(ctx, until(giving(given("", "cat", "manager", roles.Everywhere())), end)))
+		require.NoError(t, store.Bootstrap(ctx, until(giving(given("", "old", "manager", roles.Everywhere())), time.Now().Add(-time.Hour))))
+		notYet := giving(given("", "new", "manager", roles.Everywhere()))
+		notYet.NotBefore = end
+		require.NoError(t, store.Bootstrap(ctx, notYet))
 		for name, a := range map[string]roles.Assignment{
+			"what is over":         until(given("old", "dan", "rep"), time.Now().Add(-2*time.Hour)),
+			"what is not yet":      given("new", "dan", "rep"),
 			"another role":         given("ann", "dan", "auditor"),
 			"another unit":         given("ann", "dan", "manager", roles.InUnit("north")),
 			"everywhere":           given("ann", "dan", "manager", roles.Everywhere()),
@@ -238,16 +244,16 @@ func TestRolesOfATenant(t *testing.T) {
 		// A circle that somebody wrote into the tables holds nobody up.
 		require.NoError(t, define("loop", "rep"))
 		refusedBy(t, roles.Circle, define("loop", "rep", "loop"))
-		exec(t, db, `INSERT INTO crmguard_accesscontrol_role_parent (tenant, role, parent) VALUES ('main', 'senior', 'chief')`)
+		run(t, db, `INSERT INTO crmguard_accesscontrol_role_parent (tenant, role, parent) VALUES ('main', 'senior', 'chief')`)
 		require.Equal(t, []string{"auditor", "manager", "rep"}, held(t, opened(t, db, roles.Options{}), "main", "ann"))
-		exec(t, db, `DELETE FROM crmguard_accesscontrol_role_parent WHERE role = 'senior' AND parent = 'chief'`)
+		run(t, db, `DELETE FROM crmguard_accesscontrol_role_parent WHERE role = 'senior' AND parent = 'chief'`)
 		refusedBy(t, roles.InUse, store.Undefine(ctx, "main", "senior"))
 		require.NoError(t, store.Undefine(ctx, "main", "chief"))
 		require.ErrorIs(t, store.Undefine(ctx, "main", "chief"), roles.ErrNotHeld)
 	})
 }
 
-func exec(t *testing.T, db *sql.DB, statement string) {
+func run(t *testing.T, db *sql.DB, statement string) {
 	t.Helper()
 	_, err := db.ExecContext(t.Context(), statement)
 	require.NoError(t, err, statement)
@@ -302,7 +308,7 @@ func TestErrorsNameNoPerson(t *testing.T) {
 		errs = append(errs, store.Bootstrap(ctx, a))
 		a.Principal = canary + "\x00"
 		errs = append(errs, store.Bootstrap(ctx, a))
-		exec(t, db, `DROP TABLE crmguard_accesscontrol_assignment`)
+		run(t, db, `DROP TABLE crmguard_accesscontrol_assignment`)
 		_, err = store.Principal(ctx, "main", "x"+canary)
 		errs = append(errs, err)
 		for _, err := range errs {
@@ -330,11 +336,11 @@ func TestTheDatabasesClockDecides(t *testing.T) {
 		case testdb.SQLite: // has the clock of the host
 			return
 		case testdb.MariaDB:
-			exec(t, db, `SET SESSION timestamp = UNIX_TIMESTAMP() + 10 * 365 * 86400`)
+			run(t, db, `SET SESSION timestamp = UNIX_TIMESTAMP() + 10 * 365 * 86400`)
 		case testdb.PostgresC, testdb.PostgresICU:
-			exec(t, db, `CREATE SCHEMA ahead`)
-			exec(t, db, `CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '10 years' $$`)
-			exec(t, db, `SET search_path = public, ahead, pg_catalog`)
+			run(t, db, `CREATE SCHEMA ahead`)
+			run(t, db, `CREATE FUNCTION ahead.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '10 years' $$`)
+			run(t, db, `SET search_path = public, ahead, pg_catalog`)
 		}
 		require.Equal(t, []string{"rep"}, held(t, store, "main", "ann"))
 		require.Empty(t, held(t, store, "main", "bob"))
@@ -402,8 +408,8 @@ func TestForgedRows(t *testing.T) {
 		for column, value := range map[string]string{
 			"role": `'auditor'`, "scope": `'*'`, "not_before": `1`, "not_after": `9000000000000000000`, "may_give": `0`, "given_by": `'root'`, "source": `'x'`, "id": `'x'`, "principal": `'cat'`, "tenant": `'main2'`,
 		} {
-			exec(t, db, `CREATE TABLE kept AS SELECT * FROM crmguard_accesscontrol_assignment`)
-			exec(t, db, `UPDATE crmguard_accesscontrol_assignment SET `+column+` = `+value+` WHERE principal = 'ann'`)
+			run(t, db, `CREATE TABLE kept AS SELECT * FROM crmguard_accesscontrol_assignment`)
+			run(t, db, `UPDATE crmguard_accesscontrol_assignment SET `+column+` = `+value+` WHERE principal = 'ann'`)
 			tenant, who := "main", "ann"
 			switch column {
 			case "principal":
@@ -413,16 +419,16 @@ func TestForgedRows(t *testing.T) {
 			}
 			_, err := store.Principal(ctx, tenant, who)
 			require.ErrorIs(t, err, roles.ErrForged, column)
-			exec(t, db, `DELETE FROM crmguard_accesscontrol_assignment`)
-			exec(t, db, `INSERT INTO crmguard_accesscontrol_assignment SELECT * FROM kept`)
-			exec(t, db, `DROP TABLE kept`)
+			run(t, db, `DELETE FROM crmguard_accesscontrol_assignment`)
+			run(t, db, `INSERT INTO crmguard_accesscontrol_assignment SELECT * FROM kept`)
+			run(t, db, `DROP TABLE kept`)
 		}
 		require.Equal(t, []string{"manager", "rep"}, held(t, store, "main", "ann"))
-		exec(t, db, `INSERT INTO crmguard_accesscontrol_role_parent (tenant, role, parent) VALUES ('main', 'own', 'auditor')`)
+		run(t, db, `INSERT INTO crmguard_accesscontrol_role_parent (tenant, role, parent) VALUES ('main', 'own', 'auditor')`)
 		forged("bob")
 		refusedToo := store.Bootstrap(ctx, given("", "eva", "rep"))
 		require.ErrorIs(t, refusedToo, roles.ErrForged, "nothing is decided over forged rows")
-		exec(t, db, `DELETE FROM crmguard_accesscontrol_role_parent WHERE parent = 'auditor'`)
+		run(t, db, `DELETE FROM crmguard_accesscontrol_role_parent WHERE parent = 'auditor'`)
 		// A row without a tag, as a store without keys writes it, and one under other keys.
 		require.NoError(t, opened(t, db, roles.Options{}).Bootstrap(ctx, given("", "cat", "auditor")))
 		forged("cat")

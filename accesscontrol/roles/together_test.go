@@ -119,7 +119,7 @@ func TestWhatEndsMeanwhileIsNotKept(t *testing.T) {
 			sqldb.MariaDB: `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`,
 		}[dialect.Kind]
 		require.NoError(t, sqldb.One(t.Context(), db, []any{&now}, `SELECT `+clock))
-		exec(t, db, fmt.Sprintf(`UPDATE crmguard_accesscontrol_assignment SET not_after = %d`, now+300_000))
+		run(t, db, fmt.Sprintf(`UPDATE crmguard_accesscontrol_assignment SET not_after = %d`, now+300_000))
 		require.Eventually(t, func() bool { // it was held when this began, unless the machine stood still
 			p, err := store.Principal(t.Context(), "main", "ann")
 			return err == nil && len(p.Parents) == 0
