@@ -59,7 +59,7 @@ func (c *cache) begin() uint64 {
 func (c *cache) keep(who person, since uint64, began time.Time, lasts time.Duration, p accesscontrol.Principal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.age < 0 || c.changes != since {
+	if c.changes != since {
 		return
 	}
 	if c.young == nil || len(c.young) >= cacheSize {

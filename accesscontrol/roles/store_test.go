@@ -172,7 +172,7 @@ func TestRevokingTakesWhatWasGivenOn(t *testing.T) {
 }
 
 func TestRolesThatExcludeEachOther(t *testing.T) {
-	eachStore(t, func(t *testing.T, store *roles.Store, _ *sql.DB) {
+	eachStore(t, func(t *testing.T, store *roles.Store, db *sql.DB) {
 		ctx := t.Context()
 		later := given("", "ann", "approver")
 		later.NotBefore = time.Now().Add(24 * time.Hour)
@@ -188,6 +188,17 @@ func TestRolesThatExcludeEachOther(t *testing.T) {
 		require.NoError(t, store.Bootstrap(ctx, given("", "bob", "财务")))
 		refusedBy(t, roles.Excluded, store.Bootstrap(ctx, given("", "bob", "approver")))
 		require.Equal(t, []string{"payer"}, held(t, store, "main", "bob"))
+		require.NoError(t, store.Bootstrap(ctx, given("", "dan", "approver")))
+		refusedBy(t, roles.Excluded, store.Bootstrap(ctx, given("", "dan", "财务")))
+		// Who holds both from before the set was written puts no role together of them.
+		before := crm()
+		before.Exclusive = nil
+		set, err := roles.New(before)
+		require.NoError(t, err)
+		free, err := roles.Open(ctx, db, set, roles.Options{})
+		require.NoError(t, err)
+		require.NoError(t, free.Bootstrap(ctx, giving(given("", "root", "approver"))))
+		refusedBy(t, roles.Excluded, store.Define(ctx, roles.Definition{Tenant: "main", Role: "both", Inherits: []string{"payer", "approver"}, By: "root"}))
 		// What is over excludes nothing.
 		over := until(given("", "cat", "payer"), time.Now().Add(-time.Hour))
 		require.NoError(t, store.Bootstrap(ctx, over))
