@@ -63,7 +63,9 @@
 //   - That a giver still has what they gave: taking away cascades; a role that
 //     ends by itself ends what was given on, as nothing may outlast it.
 //   - A log: [Store.Revoke] and [Store.Dismiss] return what they took for the
-//     audit trail, and rows that are over stay until they are given anew.
+//     audit trail, and rows that are over stay until [Store.Prune].
+//   - That a set which comes into [Model.Exclusive] later takes anything away:
+//     [Store.Conflicts] says who holds two of it.
 //   - Dynamic separation of duty, approval, and rights for single records.
 //   - That By is who they say: hand in the id of the session.
 //

@@ -172,3 +172,19 @@ func ExampleKeysFrom() {
 	fmt.Println(err)
 	// Output: roles: keys: the secret has 9 bytes: hand in 32 random bytes (not their hex digits)
 }
+
+func ExampleStore_Conflicts() {
+	// exampleStore stands in example_test.go.
+	ctx, store, done := exampleStore()
+	defer done()
+	fmt.Println(store.Conflicts(ctx, "main")) // after each change of Model.Exclusive
+	// Output: [] <nil>
+}
+
+func ExampleStore_Prune() {
+	// exampleStore stands in example_test.go.
+	ctx, store, done := exampleStore()
+	defer done()
+	fmt.Println(store.Prune(ctx, "main", time.Now().AddDate(-1, 0, 0))) // a year is kept
+	// Output: 0 <nil>
+}

@@ -79,22 +79,29 @@ func (c *checker) boundTables() {
 		}
 	}
 	c.types[UserKind] = map[string]string{}
-	for _, t := range c.tables {
+	for _, record := range sorted(c.tables) {
+		t := c.tables[record]
 		named := []string{t.Read, t.Create, t.Update, t.Delete}
 		for _, g := range t.Groups {
 			named = append(named, g.Action)
 		}
 		for _, action := range named {
+			if was, known := c.actions[action]; known && was != record {
+				c.problem("action %s is named by the tables %s and %s: an action is about one", action, was, record)
+			}
 			if action != "" {
-				c.actions[action] = t.Record
+				c.actions[action] = record
 			}
 		}
 	}
 }
 
-// action finds the table that an action is about: the longest record name that
-// it begins with.
+// action finds the table that an action is about: the one that names it, or
+// whose record name it begins with, the longest.
 func (c *checker) action(where, action string) *accesscontrol.Table {
+	if record, known := c.actions[action]; known {
+		return c.tables[record]
+	}
 	for record := action; ; {
 		at := strings.LastIndexByte(record, '.')
 		if at < 0 {
@@ -103,9 +110,6 @@ func (c *checker) action(where, action string) *accesscontrol.Table {
 		}
 		record = record[:at]
 		if t := c.tables[record]; t != nil {
-			if was, known := c.actions[action]; known && was != record {
-				c.problem("%s: action %s is named by table %s, too", where, action, was)
-			}
 			c.actions[action] = record
 			return t
 		}

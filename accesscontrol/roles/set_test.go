@@ -122,7 +122,10 @@ func TestAWrongModelIsRefused(t *testing.T) {
 		"namespace":       {func(m *roles.Model) { m.Tables[0].Entity = "CRM::Deal" }, "without a namespace"},
 		"attribute":       {func(m *roles.Model) { m.Attrs["Deal.a b"] = "String" }, "no plain name"},
 		"no entity":       {func(m *roles.Model) { m.Attrs["Lead.a"] = "String" }, `binds an entity "Lead"`},
-		"action":          {func(m *roles.Model) { m.Actions = []string{"archive"} }, "Actions: action archive is about no table"},
+		"two tables": {func(m *roles.Model) {
+			m.Tables = append(m.Tables, accesscontrol.Table{Record: "lead", Entity: "Lead", Read: "deal.read"})
+		}, "action deal.read is named by the tables deal and lead"},
+		"action": {func(m *roles.Model) { m.Actions = []string{"archive"} }, "Actions: action archive is about no table"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := crm()
@@ -152,9 +155,16 @@ func TestAScopeFitsItsRole(t *testing.T) {
 		scope roles.Scope
 		rule  roles.Rule
 	}{
-		{"rep", roles.Scope{}, ""}, {"auditor", roles.Scope{}, ""}, {"manager", roles.InUnit("u"), ""}, {"manager", roles.Everywhere(), ""}, {"mate", roles.InTeam("x"), ""},
-		{"rep", roles.Everywhere(), roles.WrongScope}, {"auditor", roles.InUnit("u"), roles.WrongScope}, {"manager", roles.Scope{}, roles.WrongScope},
-		{"manager", roles.InTeam("x"), roles.WrongScope}, {"boss", roles.Scope{}, roles.UnknownRole},
+		{"rep", roles.Scope{}, ""},
+		{"auditor", roles.Scope{}, ""},
+		{"manager", roles.InUnit("u"), ""},
+		{"manager", roles.Everywhere(), ""},
+		{"mate", roles.InTeam("x"), ""},
+		{"rep", roles.Everywhere(), roles.WrongScope},
+		{"auditor", roles.InUnit("u"), roles.WrongScope},
+		{"manager", roles.Scope{}, roles.WrongScope},
+		{"manager", roles.InTeam("x"), roles.WrongScope},
+		{"boss", roles.Scope{}, roles.UnknownRole},
 	} {
 		_, err := set.Principal(t.Context(), "main", "ann", roles.Grant{Role: c.role, Scope: c.scope})
 		if c.rule == "" {

@@ -232,6 +232,7 @@ func TestRolesOfATenant(t *testing.T) {
 		require.NoError(t, define("chief", "senior", "rep"))
 		refusedBy(t, roles.InUse, define("senior", "rep"))
 		refusedBy(t, roles.InUse, define("manager", "auditor"))
+		refusedBy(t, roles.InUse, define("approver", "rep")) // the model's, though nobody holds it
 		refusedBy(t, roles.UnknownRole, define("x", "boss"))
 		refusedBy(t, roles.UnknownRole, define("x", "x"))
 		refusedBy(t, roles.NotTheirs, define("x", "payer"))
@@ -260,6 +261,8 @@ func TestRolesOfATenant(t *testing.T) {
 		run(t, db, `DELETE FROM crmguard_accesscontrol_role_parent WHERE role = 'senior' AND parent = 'chief'`)
 		refusedBy(t, roles.InUse, store.Undefine(ctx, "main", "senior"))
 		require.NoError(t, store.Undefine(ctx, "main", "chief"))
+		refusedBy(t, roles.InUse, store.Undefine(ctx, "main", "senior"))
+		refusedBy(t, roles.InUse, define("senior", "rep"))
 		require.ErrorIs(t, store.Undefine(ctx, "main", "chief"), roles.ErrNotHeld)
 	})
 }
@@ -391,6 +394,7 @@ type brokenTagger struct{}
 func (brokenTagger) Tag(context.Context, string, []byte) ([]byte, error) {
 	return nil, context.DeadlineExceeded
 }
+
 func (brokenTagger) Verify(context.Context, string, []byte, []byte) error {
 	return context.DeadlineExceeded
 }
