@@ -14,8 +14,8 @@ import (
 // that: for the audit trail, and to give again what was meant to stay. The other
 // fields of a are not looked at.
 //
-// a.By may do it who gave it or what it rests on, who could give it now, or the
-// principal: they give it up. Where By may take away only some of several
+// a.By may do it who gave it, who could give it now, and so whoever it rests on, or
+// the principal: they give it up. Where By may take away only some of several
 // assignments that say the same, the others stay, and the principal keeps the
 // role. Nobody takes away what their own right rests on, unless it is theirs.
 func (s *Store) Revoke(ctx context.Context, a Assignment) (removed []Assignment, err error) {
@@ -51,7 +51,7 @@ func (s *Store) Revoke(ctx context.Context, a Assignment) (removed []Assignment,
 			removed = append(removed, gone...)
 		}
 		if len(removed) == 0 {
-			return refused(NotTheirs, a.Role, "who takes a role away has given it, or what it rests on, or could give it now")
+			return refused(NotTheirs, a.Role, "who takes a role away has given it, or could give it now")
 		}
 		return nil
 	})
@@ -65,15 +65,6 @@ func (s *Store) Revoke(ctx context.Context, a Assignment) (removed []Assignment,
 func (c *changing) mayTake(ctx context.Context, by string, r *row, below map[Scope][]string) (bool, error) {
 	if by == r.Principal || by == r.By {
 		return true, nil
-	}
-	above, err := c.above(ctx, r)
-	if err != nil {
-		return false, err
-	}
-	for i := range above {
-		if above[i].By == by {
-			return true, nil
-		}
 	}
 	moment := *r // who holds it now may take it away, however long it was given for
 	moment.until = c.now

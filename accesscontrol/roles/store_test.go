@@ -260,6 +260,13 @@ func TestRolesOfATenant(t *testing.T) {
 		require.Equal(t, []string{"auditor", "manager", "rep"}, held(t, opened(t, db, roles.Options{}), "main", "ann"))
 		run(t, db, `DELETE FROM crmguard_accesscontrol_role_parent WHERE role = 'senior' AND parent = 'chief'`)
 		refusedBy(t, roles.InUse, store.Undefine(ctx, "main", "senior"))
+		require.NoError(t, store.Bootstrap(ctx, giving(given("", "root", "chief", roles.Everywhere()))))
+		require.NoError(t, define("top", "chief"))
+		_, err = store.Revoke(ctx, given("root", "root", "chief", roles.Everywhere()))
+		require.NoError(t, err)
+		refusedBy(t, roles.InUse, store.Undefine(ctx, "main", "chief")) // held by nobody
+		refusedBy(t, roles.InUse, define("chief", "rep"))
+		require.NoError(t, store.Undefine(ctx, "main", "top"))
 		require.NoError(t, store.Undefine(ctx, "main", "chief"))
 		refusedBy(t, roles.InUse, store.Undefine(ctx, "main", "senior"))
 		refusedBy(t, roles.InUse, define("senior", "rep"))
