@@ -44,6 +44,7 @@ func exampleSet() *roles.Set {
 
 // What was generated can be printed, reviewed and put into files.
 func ExampleSet_Config() {
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
 	config := exampleSet().Config()
 	fmt.Print(config.Texts["roles-manager.cedar"])
 	// Output:
@@ -66,6 +67,7 @@ func ExampleNew() {
 
 // Each data scope of a CRM is a word behind Can.
 func ExampleRole_Reach() {
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
 	reach := must(roles.ParseReach("本部门及下级")) // as a settings page has it
 	fmt.Println(reach, reach.Chinese())
 	_ = roles.Can("deal.read").Reach(reach, "unit_id") // the same as Units("unit_id")
@@ -74,6 +76,7 @@ func ExampleRole_Reach() {
 
 // Roles that come from a token or a directory need no tables.
 func ExampleSet_Principal() {
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
 	ctx, set := context.Background(), exampleSet()
 	policy := must(accesscontrol.Load(ctx, set.Config()))
 	ann := must(set.Principal(ctx, "main", "ann", roles.Grant{Role: "rep"}, roles.Grant{Role: "manager", Scope: roles.InUnit("south")}))
@@ -87,7 +90,7 @@ func ExampleSet_Principal() {
 }
 
 func ExampleStore_Assign() {
-	// exampleStore stands in example_test.go.
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
 	ctx, store, done := exampleStore()
 	defer done()
 	check(store.Assign(ctx, roles.Assignment{
@@ -100,7 +103,7 @@ func ExampleStore_Assign() {
 }
 
 func ExampleStore_Bootstrap() {
-	// exampleStore stands in example_test.go.
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
 	ctx, store, done := exampleStore()
 	defer done()
 	ann := roles.Assignment{Tenant: "main", Principal: "ann", Role: "payer"}
@@ -115,7 +118,7 @@ func ExampleStore_Bootstrap() {
 }
 
 func ExampleStore_Revoke() {
-	// exampleStore stands in example_test.go.
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
 	ctx, store, done := exampleStore()
 	defer done()
 	south := roles.Assignment{Tenant: "main", Principal: "ann", Role: "manager", Scope: roles.InUnit("south"), MayGive: true, By: "root"}
@@ -130,7 +133,7 @@ func ExampleStore_Revoke() {
 }
 
 func ExampleStore_Dismiss() {
-	// exampleStore stands in example_test.go.
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
 	ctx, store, done := exampleStore()
 	defer done()
 	fmt.Println(len(must(store.Dismiss(ctx, "main", "root"))), len(must(store.RolesOf(ctx, "main", "root"))))
@@ -138,7 +141,7 @@ func ExampleStore_Dismiss() {
 }
 
 func ExampleStore_Define() {
-	// exampleStore stands in example_test.go.
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
 	ctx, store, done := exampleStore()
 	defer done()
 	check(store.Define(ctx, roles.Definition{Tenant: "main", Role: "区域经理", Inherits: []string{"manager"}, By: "root"}))
@@ -154,7 +157,7 @@ func ExampleStore_Define() {
 }
 
 func ExampleStore_Principal() {
-	// exampleStore stands in example_test.go.
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
 	ctx, store, done := exampleStore()
 	defer done()
 	policy := must(accesscontrol.Load(ctx, exampleSet().Config()))
@@ -174,7 +177,7 @@ func ExampleKeysFrom() {
 }
 
 func ExampleStore_Conflicts() {
-	// exampleStore stands in example_test.go.
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
 	ctx, store, done := exampleStore()
 	defer done()
 	fmt.Println(store.Conflicts(ctx, "main")) // after each change of Model.Exclusive
@@ -182,7 +185,7 @@ func ExampleStore_Conflicts() {
 }
 
 func ExampleStore_Prune() {
-	// exampleStore stands in example_test.go.
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
 	ctx, store, done := exampleStore()
 	defer done()
 	fmt.Println(store.Prune(ctx, "main", time.Now().AddDate(-1, 0, 0))) // a year is kept

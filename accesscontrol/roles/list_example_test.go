@@ -13,6 +13,7 @@ import (
 // A list with roles on PostgreSQL: a test runs it there, over a table deals (id,
 // tenant, owner_id, unit_id), all of them text NOT NULL.
 func Example_list() {
+	// must and check stand in firstlines_example_test.go.
 	db := must(sql.Open("pgx", "postgres:///crm"))
 	defer db.Close()
 	fmt.Println(list(context.Background(), db, "ann"))

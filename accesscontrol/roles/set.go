@@ -27,6 +27,14 @@ var roleName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 // identifier is what attributes and entities may be called in generated Cedar.
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 
+// reserved are words and types of Cedar that look like names.
+var reserved = regexp.MustCompile(`^(true|false|if|then|else|in|is|like|has|__cedar|Set|String|Long|Bool|Boolean|Record|Entity|Extension|ipaddr|decimal|datetime|duration)$`)
+
+// policyName is what package accesscontrol takes for the id of a policy.
+var policyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
+
+func plainName(name string) bool { return identifier.MatchString(name) && !reserved.MatchString(name) }
+
 // New checks a model. One with any fault is refused as a [*ModelError] that
 // lists all of them.
 func New(m Model) (*Set, error) {
@@ -71,8 +79,8 @@ func (c *checker) boundTables() {
 		switch {
 		case own:
 			c.problem("table %s: the entity %s is one of this package: call that of the record otherwise, such as %sRecord", t.Record, t.Entity, t.Entity)
-		case !identifier.MatchString(t.Entity):
-			c.problem("table %s: the entity is a plain name, without a namespace", t.Record)
+		case !plainName(t.Entity):
+			c.problem("table %s: the entity is a plain name, without a namespace, and no word of Cedar", t.Record)
 		default:
 			c.tables[t.Record] = t
 			c.types[t.Entity] = map[string]string{}
@@ -135,11 +143,14 @@ func (c *checker) role(name string, r Role) {
 			c.problem("%s: %s reaches what stands below: set Below", where, rule.reach)
 		}
 		for _, action := range rule.actions {
-			if id := policyID(name, action, rule); seen[id] {
+			id := policyID(name, action, rule)
+			switch {
+			case seen[id]:
 				c.problem("%s: %s stands twice", where, id)
-			} else {
-				seen[id] = true
+			case !policyName.MatchString(id):
+				c.problem("%s: no policy can be called %q: an action is letters, digits and . _ : / -, and with role, reach and attribute 128 of them at most", where, id)
 			}
+			seen[id] = true
 			if t := c.action(where, action); t != nil && rule.attr != "" {
 				c.attribute(where, t, rule.attr, facts.kind)
 			}
@@ -166,8 +177,8 @@ func (c *checker) declare(where, entity, attr, kind string) {
 	switch {
 	case attrs == nil:
 		c.problem("%s: no table binds an entity %q", where, entity)
-	case !identifier.MatchString(attr):
-		c.problem("%s: an attribute of %s is no plain name", where, entity)
+	case !plainName(attr):
+		c.problem("%s: an attribute of %s is no plain name, or a word of Cedar", where, entity)
 	case attrs[attr] != "" && attrs[attr] != kind:
 		c.problem("%s: attribute %s of %s is a %s and a %s", where, attr, entity, attrs[attr], kind)
 	default:

@@ -122,6 +122,9 @@ func TestAWrongModelIsRefused(t *testing.T) {
 		"namespace":       {func(m *roles.Model) { m.Tables[0].Entity = "CRM::Deal" }, "without a namespace"},
 		"attribute":       {func(m *roles.Model) { m.Attrs["Deal.a b"] = "String" }, "no plain name"},
 		"no entity":       {func(m *roles.Model) { m.Attrs["Lead.a"] = "String" }, `binds an entity "Lead"`},
+		"odd action":      {func(m *roles.Model) { m.Roles["x"] = roles.Can(`deal."x"`) }, "no policy can be called"},
+		"long action":     {func(m *roles.Model) { m.Roles["x"] = roles.Can("deal." + strings.Repeat("x", 120)) }, "no policy can be called"},
+		"word":            {func(m *roles.Model) { m.Attrs["Deal.in"] = "String" }, "a word of Cedar"},
 		"two tables": {func(m *roles.Model) {
 			m.Tables = append(m.Tables, accesscontrol.Table{Record: "lead", Entity: "Lead", Read: "deal.read"})
 		}, "action deal.read is named by the tables deal and lead"},
