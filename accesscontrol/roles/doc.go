@@ -1,24 +1,24 @@
-// Package roles is role-based access control without a line of Cedar: a Go
-// literal says what roles may do, tables say who holds them, and package
-// accesscontrol answers checks, SQL filters and fields from both.
+// Package roles is role-based access control without a line of Cedar: a literal
+// says what roles may do, tables who holds them, package accesscontrol answers.
 //
-// The first lines; must and check stand for what is done about an error, and the
-// example FirstLines has what stands around them:
-//
-//	set := must(roles.New(roles.Model{
-//		Tables: []accesscontrol.Table{{Record: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
-//			Columns: []accesscontrol.Column{{Attr: "owner_id", Required: true}, {Attr: "unit_id", Required: true}}}},
-//		Roles: map[string]roles.Role{
-//			"rep":     roles.Can("deal.read", "deal.update").Own("owner_id"),     // 本人
-//			"manager": roles.Can("deal.read").Unit("unit_id").Inherits("rep"),    // 本部门
-//			"auditor": roles.Can("deal.read"),                                    // 全公司
-//		}}))
+//	crm := map[string]roles.Role{
+//		"rep":     roles.Can("deal.read", "deal.update").Own("owner_id"),  // 本人
+//		"manager": roles.Can("deal.read").Unit("unit_id").Inherits("rep"), // 本部门
+//		"auditor": roles.Can("deal.read"),                                 // 全公司
+//	}
+//	set := must(roles.New(roles.Model{Roles: crm, Tables: []accesscontrol.Table{{
+//		Record: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
+//		Columns: []accesscontrol.Column{{Attr: "owner_id", Required: true}, {Attr: "unit_id", Required: true}},
+//	}}}))
 //	policy := must(accesscontrol.Load(ctx, set.Config()))
 //	check(roles.Install(ctx, db)) // as the owner of the tables
 //	store := must(roles.Open(ctx, db, set, roles.Options{}))
 //	check(store.Bootstrap(ctx, roles.Assignment{Tenant: "main", Principal: "ann", Role: "manager", Scope: roles.InUnit("south"), MayGive: true}))
 //	ann := must(store.Principal(ctx, "main", "ann")) // once a request
 //	where := must(policy.Filter(ctx, ann, "deal.read", "deal"))
+//
+// must and check stand for what is done about an error, and the example
+// FirstLines has what stands around them.
 //
 // # How it works
 //

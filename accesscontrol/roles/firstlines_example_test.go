@@ -33,17 +33,15 @@ func Example_firstLines() {
 	db := must(sql.Open("sqlite", "file:"+filepath.Join(dir, "crm.db")))
 	defer db.Close()
 
-	set := must(roles.New(roles.Model{
-		Tables: []accesscontrol.Table{{
-			Record: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
-			Columns: []accesscontrol.Column{{Attr: "owner_id", Required: true}, {Attr: "unit_id", Required: true}},
-		}},
-		Roles: map[string]roles.Role{
-			"rep":     roles.Can("deal.read", "deal.update").Own("owner_id"),  // 本人
-			"manager": roles.Can("deal.read").Unit("unit_id").Inherits("rep"), // 本部门
-			"auditor": roles.Can("deal.read"),                                 // 全公司
-		},
-	}))
+	crm := map[string]roles.Role{
+		"rep":     roles.Can("deal.read", "deal.update").Own("owner_id"),  // 本人
+		"manager": roles.Can("deal.read").Unit("unit_id").Inherits("rep"), // 本部门
+		"auditor": roles.Can("deal.read"),                                 // 全公司
+	}
+	set := must(roles.New(roles.Model{Roles: crm, Tables: []accesscontrol.Table{{
+		Record: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
+		Columns: []accesscontrol.Column{{Attr: "owner_id", Required: true}, {Attr: "unit_id", Required: true}},
+	}}}))
 	policy := must(accesscontrol.Load(ctx, set.Config()))
 	check(roles.Install(ctx, db)) // as the owner of the tables
 	store := must(roles.Open(ctx, db, set, roles.Options{}))

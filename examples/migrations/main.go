@@ -50,9 +50,9 @@ func packages() []shipped {
 		{"encryption", sqlkeys.Migrations(), sqlkeys.Grants(), sqlkeys.Install, opens(sqlkeys.Open)},
 		{"audit", sqltrail.Migrations(), sqltrail.Grants(), sqltrail.Install, opens(sqltrail.Open)},
 		{"privacy", privacy.Migrations(), privacy.Grants(), privacy.Install, opensPrivacy},
-		{"accesscontrol", roles.Migrations(), roles.Grants(), roles.Install, opensRoles},
 		{"adoption", adoption.Migrations(), adoption.Grants(), adoption.Install, opensAdoption},
 		{"ledger", sqlledger.Migrations(), sqlledger.Grants(), sqlledger.Install, opens(sqlledger.Open)},
+		{"accesscontrol", roles.Migrations(), roles.Grants(), roles.Install, opensRoles},
 	}
 }
 
