@@ -75,7 +75,7 @@ func (s *Store) rows(ctx context.Context, q sqldb.Querier, tenant, where string,
 		r.MayGive, r.Reason, r.NotBefore, r.NotAfter = mayGive == 1, string(reason), timeOf(r.from, 0), timeOf(r.until, forever)
 		out, tags = append(out, r), append(tags, tag)
 		return nil
-	}, s.db.Bind(`SELECT `+rowColumns+`, `+clock(s.db.Kind)+` FROM crmguard_accesscontrol_assignment WHERE tenant = ? AND `+where+` ORDER BY id`), append([]any{tenant}, args...)...)
+	}, s.db.Bind(`SELECT `+rowColumns+`, `+clock(s.db.Kind)+` FROM crmguard_accesscontrol_assignment WHERE tenant = ? AND `+where+` ORDER BY principal, role, scope, given_by`), append([]any{tenant}, args...)...)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -38,6 +38,8 @@ func plainName(name string) bool { return identifier.MatchString(name) && !reser
 // New checks a model. One with any fault is refused as a [*ModelError] that
 // lists all of them.
 func New(m Model) (*Set, error) {
+	m.Tables, m.Exclusive = slices.Clone(m.Tables), slices.Clone(m.Exclusive)
+	m.Roles, m.Attrs = maps.Clone(m.Roles), maps.Clone(m.Attrs)
 	s := &Set{model: m, tables: map[string]*accesscontrol.Table{}, types: map[string]map[string]string{}, actions: map[string]string{}, closure: map[string][]string{}}
 	c := &checker{Set: s}
 	c.boundTables()

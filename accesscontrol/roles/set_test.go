@@ -208,3 +208,16 @@ func FuzzParseScope(f *testing.F) {
 		}
 	})
 }
+
+// What becomes of the literal afterwards changes nothing.
+func TestASetIsItsOwn(t *testing.T) {
+	m := crm()
+	set, err := roles.New(m)
+	require.NoError(t, err)
+	before := set.Config()
+	m.Tables[0].Entity, m.Roles["rep"], m.Attrs["Deal.x"], m.Exclusive[0] = "Other", roles.Can("deal.update"), "Long", nil
+	delete(m.Roles, "auditor")
+	require.Equal(t, before, set.Config())
+	_, err = set.Principal(t.Context(), "main", "ann", roles.Grant{Role: "auditor"})
+	require.NoError(t, err)
+}
