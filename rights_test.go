@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/crmguard/crmguard/accesscontrol/roles"
 	"github.com/crmguard/crmguard/audit"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/audit/tilesink"
@@ -57,6 +58,10 @@ func storingPackages() []storing {
 		{
 			"ledger", sqlledger.Install, opens(sqlledger.Open), sqlledger.Migrations, sqlledger.Grants,
 			testdb.Names(), everyVerbOfLedger, nil,
+		},
+		{
+			"accesscontrol", roles.Install, opensRoles, roles.Migrations, roles.Grants,
+			testdb.Names(), everyVerbOfRoles, nil,
 		},
 		{
 			"adoption", adoption.Install, opensAdoption, adoption.Migrations, adoption.Grants,

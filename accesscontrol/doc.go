@@ -2,6 +2,8 @@
 // Cedar (https://www.cedarpolicy.com), and gives four answers from it: the
 // decision about one record, the reason, the SQL condition that selects the
 // permitted rows of a table, and the fields of a record that may be read.
+// Package roles, below it, writes the Cedar of the usual roles and keeps who
+// holds them: begin there.
 //
 // The first lines; must stands for what is done about an error, and the example
 // FirstLines has what stands around them:

@@ -26,6 +26,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crmguard/crmguard/accesscontrol/roles"
 	"github.com/crmguard/crmguard/audit/sqltrail"
 	"github.com/crmguard/crmguard/encryption/adoption"
 	"github.com/crmguard/crmguard/encryption/sqlkeys"
@@ -51,6 +52,7 @@ func packages() []shipped {
 		{"privacy", privacy.Migrations(), privacy.Grants(), privacy.Install, opensPrivacy},
 		{"adoption", adoption.Migrations(), adoption.Grants(), adoption.Install, opensAdoption},
 		{"ledger", sqlledger.Migrations(), sqlledger.Grants(), sqlledger.Install, opens(sqlledger.Open)},
+		{"accesscontrol", roles.Migrations(), roles.Grants(), roles.Install, opensRoles},
 	}
 }
 
@@ -74,6 +76,15 @@ func opensAdoption(ctx context.Context, db *sql.DB) error {
 	err := adoption.Finished(ctx, db, "contacts")
 	if errors.Is(err, adoption.ErrStage) {
 		return nil // the tables are there, and none was adopted
+	}
+	return err
+}
+
+// opensRoles opens a store without roles: the tables are the same for any.
+func opensRoles(ctx context.Context, db *sql.DB) error {
+	none, err := roles.New(roles.Model{})
+	if err == nil {
+		_, err = roles.Open(ctx, db, none, roles.Options{})
 	}
 	return err
 }
