@@ -101,7 +101,7 @@ func (s *snapshot) clauses(r *residual, rules []rule) (out []Clause) {
 	c := s.compilerOf(r.question)
 	for _, left := range rules {
 		i, _ := slices.BinarySearchFunc(s.rules.policies, left.id, func(p *cedarx.Policy, id string) int { return strings.Compare(p.ID, id) })
-		if text := c.wording(s.rules.policies[i]); text.mayHold() {
+		if text := c.wording(s.rules.policies[i]); text.says(s.rules.policies[i].Permit) {
 			out = append(out, Clause{left.id, text.text})
 		}
 	}

@@ -8,16 +8,24 @@ import (
 )
 
 // wording is what is left of a condition, for people: a text about the record,
-// or an outcome that no record changes. It is shorter than the condition that
-// answers, and means the same but for attributes that fail, of which there are
-// none in a policy that loads.
+// or, where that is empty, an outcome that no record changes. Beside a text the
+// outcome Failed says that the condition fails where the text holds. It is
+// shorter than the condition that answers, and means the same but for parts that
+// fail inside of others.
 type wording struct {
-	text    string // empty where it is known
+	text    string
 	outcome sqlcond.Outcome
 	loose   bool // the text is a || or an if, which wants parentheses
 }
 
-func (w wording) mayHold() bool { return w.text != "" || w.outcome == sqlcond.True }
+// says is whether a policy can have a say with what is left of it: a permit
+// where it may hold, a forbid where it may fail, too.
+func (w wording) says(permit bool) bool {
+	if w.outcome == sqlcond.Failed {
+		return !permit
+	}
+	return w.text != "" || w.outcome == sqlcond.True
+}
 
 // tight is the text as an operand.
 func (w wording) tight() string {
@@ -76,18 +84,18 @@ func (c *compiler) words(e *cedarx.Expr) wording {
 }
 
 func and(left, right wording) wording {
-	for _, side := range []wording{left, right} {
-		if !side.mayHold() {
-			return side
-		}
-	}
+	never := func(w wording) bool { return w.text == "" && w.outcome == sqlcond.False }
 	switch {
-	case left.text == "":
-		return right
-	case right.text == "":
+	case never(left) || left.text == "" && left.outcome == sqlcond.Failed:
 		return left
+	case left.text == "" || never(right):
+		return right
+	case right.text == "" && right.outcome == sqlcond.True:
+		return left
+	case right.text == "":
+		return wording{left.text, right.outcome, left.loose}
 	default:
-		return wording{text: left.tight() + " && " + right.tight()}
+		return wording{text: left.tight() + " && " + right.tight(), outcome: max(left.outcome, right.outcome)}
 	}
 }
 
@@ -106,7 +114,7 @@ func or(left, right wording) wording {
 
 func not(w wording) wording {
 	switch {
-	case w.text != "" && strings.ContainsAny(w.text, " "):
+	case w.text != "" && strings.ContainsAny(w.text, " ("):
 		return wording{text: "!(" + w.text + ")"}
 	case w.text != "":
 		return wording{text: "!" + w.text}
