@@ -1,7 +1,7 @@
 // Package httpguard puts an [accesscontrol.Policy] in front of a net/http
 // handler, and answers whoever may not pass so that they learn nothing else.
 //
-//	guard := httpguard.New(policy, who, route, nil)
+//	guard := httpguard.Guard(policy, who, route, nil)
 //	mux.Handle("GET /contacts/{id}", guard(http.HandlerFunc(show)))
 //
 //	func who(r *http.Request) (accesscontrol.Principal, error) {
@@ -47,7 +47,7 @@
 //
 // # First call
 //
-// [New] once for each kind of route, then the handler that it gives.
+// [Guard] once for each kind of route, then the handler that it gives.
 //
 // # Concurrency
 //

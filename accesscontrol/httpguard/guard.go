@@ -86,10 +86,10 @@ type PanicError struct {
 // Error says that there was a panic.
 func (*PanicError) Error() string { return "httpguard: who or route panicked" }
 
-// New makes a middleware that asks policy about each request. Options may be
+// Guard makes a middleware that asks policy about each request. Options may be
 // nil. A policy, who or route that is missing is 503 for everything.
-func New(policy *accesscontrol.Policy, who Who, route Route, options *Options) func(http.Handler) http.Handler {
-	g := &guard{policy: policy, who: who, route: route, problems: newProblems()}
+func Guard(policy *accesscontrol.Policy, who Who, route Route, options *Options) func(http.Handler) http.Handler {
+	g := &guarded{policy: policy, who: who, route: route, problems: newProblems()}
 	if options != nil {
 		g.Options = *options
 	}
@@ -115,7 +115,7 @@ func New(policy *accesscontrol.Policy, who Who, route Route, options *Options) f
 	}
 }
 
-type guard struct {
+type guarded struct {
 	Options
 	policy   *accesscontrol.Policy
 	who      Who
@@ -132,7 +132,7 @@ var statuses = map[accesscontrol.Outside]int{
 }
 
 // ask gives 200 where the handler is to be called.
-func (g *guard) ask(r *http.Request) (access Access, status int, cause error) {
+func (g *guarded) ask(r *http.Request) (access Access, status int, cause error) {
 	const unanswered = http.StatusServiceUnavailable
 	defer func() {
 		if v := recover(); v != nil {
@@ -169,7 +169,7 @@ func (g *guard) ask(r *http.Request) (access Access, status int, cause error) {
 }
 
 // refuse answers everything but 200.
-func (g *guard) refuse(w http.ResponseWriter, r *http.Request, began time.Time, status int, cause error) {
+func (g *guarded) refuse(w http.ResponseWriter, r *http.Request, began time.Time, status int, cause error) {
 	if g.Report != nil {
 		g.Report(r.Context(), status, cause)
 	}
@@ -179,7 +179,7 @@ func (g *guard) refuse(w http.ResponseWriter, r *http.Request, began time.Time, 
 	g.problems.write(w, r, status, g.headers(status))
 }
 
-func (g *guard) headers(status int) map[string]string {
+func (g *guarded) headers(status int) map[string]string {
 	switch status {
 	case http.StatusUnauthorized:
 		return map[string]string{"WWW-Authenticate": g.Challenge}
