@@ -85,6 +85,7 @@ func TestDiffIsEndedByWhatItCannotRead(t *testing.T) {
 		}
 		end()
 	}
+	end()
 	for range accesscontrol.Diff(t.Context(), policy, other, accesscontrol.Each(request, request)) {
 		break
 	}

@@ -54,7 +54,7 @@ const (
 
 // Denied is the answer no. It holds no personal data: ids of policies, names
 // of actions and attributes, never ids or values of people and records. It is
-// still sensitive: show the reason code to users, the rest to administrators.
+// still sensitive: show users [Reason.Outside] at most, the rest to administrators.
 //
 //nolint:errname // it reads as what it says: the request was denied
 type Denied struct {
