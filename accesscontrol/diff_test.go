@@ -125,6 +125,7 @@ func TestDiffRowsSelectsWhatChanges(t *testing.T) {
 		 @id("won") forbid (principal, action, resource) when { resource.stage == "won" };`,
 		`@id("all") permit (principal, action, resource);
 		 @id("team") forbid (principal, action, resource) unless { resource has team && resource.team == Team::"a" };`,
+		`@id("fails") permit (principal, action, resource) when { resource.amount == 1 && 9223372036854775807 + 1 == 5 };`,
 		`@id("none") permit (principal, action, resource) when { principal == User::"nobody" };`,
 	}
 	ann := accesscontrol.Principal{Tenant: "main", ID: "ann", Attrs: map[string]any{"teams": []string{"a", "b"}}}

@@ -22,6 +22,8 @@ func TestStaticEntitiesAreAsIfBroughtAlong(t *testing.T) {
 	for sets := 0; sets < 30; {
 		text := g.policies() + `
 			@id("static-owner") permit (principal, action == Action::"read", resource) when { resource has team && resource.team in Team::"t3" };
+			@id("static-group") permit (principal in Team::"t3", action == Action::"read", resource) when { resource.amount == 1 };
+			@id("static-inside") permit (principal, action == Action::"read", resource) when { principal in Team::"t3" && resource.flag };
 			@id("static-above") forbid (principal, action == Action::"read", resource) when { resource has team && !(principal in resource.team) && resource.amount > 3 };`
 		brought, err := accesscontrol.Load(t.Context(), itemConfig(text))
 		if err != nil {
@@ -36,7 +38,7 @@ func TestStaticEntitiesAreAsIfBroughtAlong(t *testing.T) {
 			bare := p
 			bare.Entities = nil
 			if len(p.Entities) > 0 { // the same again is no fault
-				bare.Entities = p.Entities[:1]
+				bare.Entities = p.Entities[len(p.Entities)-1:]
 			}
 			for _, r := range records {
 				want, err := brought.Decide(t.Context(), accesscontrol.Request{Principal: p, Action: "read", Record: r})
