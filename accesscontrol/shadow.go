@@ -30,7 +30,7 @@ type Shadow struct {
 	// compared.
 	Wait time.Duration
 	// Verbose lets Principal and Record of the questions into the differences.
-	// They are personal data.
+	// They are personal data, and must not be changed after the call, then.
 	Verbose bool
 
 	asked, compared, differed, skipped, running atomic.Int64
