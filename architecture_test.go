@@ -31,6 +31,7 @@ var rooms = []string{"encryption", "accesscontrol", "audit", "backup", "integrit
 var allowed = map[string][]string{
 	"encryption":                    {"github.com/tink-crypto/tink-go/v2", "golang.org/x/text", "github.com/google/uuid"},
 	"accesscontrol":                 {},
+	"accesscontrol/httpguard":       {"golang.org/x/text/language"},
 	"accesscontrol/internal/cedarx": {"github.com/cedar-policy/cedar-go"},
 	"audit":                         {"golang.org/x/mod", "github.com/google/uuid"},
 	"backup":                        {"golang.org/x/crypto", "github.com/klauspost/compress", "github.com/PlakarKorp/go-cdc-chunkers"},

@@ -26,6 +26,7 @@ var roomLines = map[string]string{
 
 	"accesscontrol":                   "accesscontrol/internal/cedarx accesscontrol/internal/sqlcond internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"accesscontrol/accesscontroltest": "accesscontrol",
+	"accesscontrol/httpguard":         "accesscontrol",
 	"accesscontrol/internal/cedarx":   "",
 	"accesscontrol/internal/sqlcond":  "",
 	"accesscontrol/roles":             "accesscontrol internal/alone internal/frame internal/ids internal/sqldb",

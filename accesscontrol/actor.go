@@ -118,17 +118,22 @@ func (s *standing) residual(key asked) (*residual, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.keep(key, q)
+}
+
+// keep works a residual out.
+func (s *standing) keep(key asked, q *question) (*residual, error) {
 	r, err := s.set.residual(q)
 	if err != nil {
 		return nil, err
 	}
 	for {
+		kept := s.residuals.Load()
 		larger := maps.Clone(*kept)
 		larger[key] = r
 		if s.residuals.CompareAndSwap(kept, &larger) {
 			return r, nil
 		}
-		kept = s.residuals.Load()
 	}
 }
 
@@ -169,17 +174,30 @@ func (a *Actor) Decide(ctx context.Context, action string, record Record) (Decis
 }
 
 func (s *standing) decide(ctx context.Context, action string, record *Record) (Decision, error) {
+	d, err := s.judge(action, record)
+	if err == nil {
+		s.set.observeCheck(ctx, action, record.Type, d.Reason)
+	}
+	return d, err
+}
+
+// judge decides without a measurement: whoever only wants to know what would be
+// answered is no check.
+func (s *standing) judge(action string, record *Record) (Decision, error) {
 	r, row, err := s.on(action, record)
 	if err != nil {
 		return Decision{}, err
 	}
 	defer give(row)
-	d := r.explain(row, r.answer(row, record.Tenant), s.set.hash)
+	return s.set.decision(r, row, record.Tenant), nil
+}
+
+func (s *snapshot) decision(r *residual, row *sqlcond.Row, tenant string) Decision {
+	d := r.explain(row, r.answer(row, tenant), s.hash)
 	if d.Reason == NotPermitted {
-		d.Nearest = s.set.nearest(r.question, row)
+		d.Nearest = s.nearest(r.question, row)
 	}
-	s.set.observeCheck(ctx, action, record.Type, d.Reason)
-	return d, nil
+	return d
 }
 
 // on reads a record into a row for a question; give puts it back.

@@ -19,8 +19,9 @@ import (
 type compiler struct {
 	table *table
 	env   *cedarx.Env
-	// known and actions are the entities that env can see, listed.
+	// known, static and actions are the entities that env can see, listed.
 	known, actions cedarx.EntityMap
+	static         hierarchy
 	// foreigners counts the parts that are left to Cedar.
 	foreigners int
 }
@@ -141,7 +142,7 @@ func (c *compiler) foreign(e *cedarx.Expr) sqlcond.Cond {
 	return c.asking(func(record cedarx.Entity) sqlcond.Outcome {
 		env := *c.env
 		env.Resource = record.UID
-		env.Entities = layered{{record.UID: record}, c.known, c.actions}
+		env.Entities = layered{{record.UID: record}, c.known, c.static.entities, c.actions}
 		return outcomeOf(e.Eval(env))
 	})
 }

@@ -26,6 +26,12 @@ type Config struct {
 	Texts map[string]string
 	// Tables binds Cedar entity types to names in calls and to SQL.
 	Tables []Table
+	// Entities are known to every principal without being brought along: the
+	// tree of units, teams, territories. They are those of all tenants: what
+	// two tenants may call by the same id is brought by the principal. An
+	// entity that stands here may be brought only as it stands here. They
+	// change with [Policy.Reload], and do not enter [Policy.Hash].
+	Entities []Entity
 	// Find fetches the record for [Policy.Allower], which is given only a type
 	// and an id, with the tenant that the record truly belongs to; an error of
 	// it refuses. Nil means that Allower refuses every resource with an id.

@@ -19,7 +19,7 @@
 //		}},
 //	}))
 //	ann := accesscontrol.Principal{Type: "User", ID: "ann", Tenant: "main"}
-//	session := must(policy.For(ann)) // for one request of hers
+//	session := must(policy.For(ann))                   // for one request of hers
 //	err := session.Check(ctx, "contact.read", contact) // nil, or why not
 //	where := must(session.Filter(ctx, "contact.read", "contact"))
 //	condition, args := where.Postgres("c", 1) // or SQLite, MySQL, Gorm
@@ -76,8 +76,9 @@
 //     filter in the UPDATE or DELETE.
 //   - That a hidden field does not leak through sorting, searching or counting
 //     by it: do not let people do that with a field that [Policy.Fields] hides.
-//   - Secrecy of reasons: they hold no personal data, but show an outsider only
-//     the [Reason].
+//   - Secrecy of reasons: they hold no personal data, and tell that a record is
+//     there. Show an outsider what [Actor.Outside] answers, or [Reason.Outside]
+//     of records that they may see. Package httpguard does.
 //   - like, arithmetic on columns, sets and decimals in columns, attributes of
 //     entities behind the record, and tags are not translated. On records
 //     without a table all of Cedar works.
@@ -89,14 +90,20 @@
 // NULL where the schema requires a value. Then [Policy.For] where a request
 // begins, [Actor.Check] before a change, [Actor.Filter] in every list,
 // [Actor.Fields] before showing a record, [Actor.CheckChange] before storing
-// one. [Actor.Decide] is for the curious and for shadow runs. Each of them is a
-// method of Policy, too, for a single question.
+// one. [Actor.Decide] is for the curious. Each of them is a
+// method of Policy, too, for a single question. What every principal sees, such
+// as the tree of units, stands in [Config.Entities].
+//
+// Before a policy decides, a [Shadow] runs it beside the code that does; before
+// it is changed, [Diff] and [DiffRows] say whose answers change. Those who review
+// rights ask [Policy.WhoCan] of a record and [Policy.WhatCan] of a person.
 //
 // # Concurrency
 //
 // A [Policy] may be used by any number of goroutines while [Policy.Reload]
 // replaces its set: each call works on one whole set, readers never wait. So may
-// an [Actor]. A [Where] is a value. No goroutine is started. Between calls a
+// an [Actor]. A [Where] is a value. No goroutine is started but by [Shadow.Check],
+// of which [ShadowLimit] may outlive their call. Between calls a
 // Policy keeps up to 1,024 principals with what the policies leave of them.
 //
 // # Columns

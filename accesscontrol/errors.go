@@ -54,7 +54,7 @@ const (
 
 // Denied is the answer no. It holds no personal data: ids of policies, names
 // of actions and attributes, never ids or values of people and records. It is
-// still sensitive: show the reason code to users, the rest to administrators.
+// still sensitive: show users [Reason.Outside] at most, the rest to administrators.
 //
 //nolint:errname // it reads as what it says: the request was denied
 type Denied struct {
@@ -65,10 +65,12 @@ type Denied struct {
 	Decision
 }
 
-// Error gives the reason, the determining policies and the nearest permit.
+// Error gives the reason as [Reason.Outside] words it, the determining policies
+// and the nearest permit. Another tenant's record reads as one that no permit is
+// about; [Denied.Why] tells them apart.
 func (d *Denied) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "accesscontrol: denied: %s on %s: %s", d.Action, d.Record, d.Reason)
+	fmt.Fprintf(&b, "accesscontrol: denied: %s on %s: %s", d.Action, d.Record, d.Reason.Outside())
 	if len(d.Policies) > 0 {
 		fmt.Fprintf(&b, " by %s", strings.Join(d.Policies, ", "))
 	}

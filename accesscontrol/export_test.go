@@ -49,7 +49,7 @@ func (s *snapshot) byCedar(q *question, r *Record) (Decision, error) {
 		d.Reason = OtherTenant
 		return d, nil
 	}
-	entities := layered{q.entities, s.actionEntities, {record.UID: record}}
+	entities := layered{q.entities, s.static.entities, s.actionEntities, {record.UID: record}}
 	decision, diagnostic := cedar.Authorize(all(s.rules.policies), entities, cedar.Request{Principal: q.uid, Action: q.action.UID, Resource: record.UID, Context: q.context})
 	permits := map[string]bool{}
 	for _, p := range s.rules.policies {

@@ -1,15 +1,13 @@
 package accesscontrol
 
 import (
-	"slices"
-
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
 
 // in compiles `left in right` where one side is a column that refers to an
 // entity and the other is known. The hierarchy is the one that the principal
-// brings along, and the same that a check sees.
+// brings along with that of the config, and the same that a check sees.
 func (c *compiler) in(e, left, right *cedarx.Expr) (sqlcond.Cond, error) {
 	switch {
 	case left.UsesResource && right.UsesResource:
@@ -38,15 +36,7 @@ func (c *compiler) columnIn(e, left, right *cedarx.Expr) (sqlcond.Cond, error) {
 	if err != nil || !valid {
 		return sqlcond.Failed, nil
 	}
-	within := slices.Clone(targets)
-	for uid := range c.known {
-		if uid.Type != col.typ.Entity || slices.Contains(targets, uid) {
-			continue
-		}
-		if slices.ContainsFunc(closure(c.known, uid), func(g cedarx.EntityUID) bool { return slices.Contains(targets, g) }) {
-			within = append(within, uid)
-		}
-	}
+	within := descendants(targets, newHierarchy(c.known), c.static)
 	return c.among(e, col, valuesOf(within))
 }
 
@@ -65,7 +55,7 @@ func (c *compiler) inColumn(e, left, right *cedarx.Expr) (sqlcond.Cond, error) {
 	if err != nil || !valid {
 		return sqlcond.Failed, nil
 	}
-	return c.among(e, col, valuesOf(append(closure(c.known, uid), uid)))
+	return c.among(e, col, valuesOf(append(closure(layered{c.known, c.static.entities}, uid), uid)))
 }
 
 // is compiles `… is T` and `… is T in known`. The type of a column is known

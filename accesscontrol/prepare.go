@@ -45,7 +45,7 @@ func (s *snapshot) factsOf(p Principal) (*facts, error) {
 			return nil, err
 		}
 	}
-	a.groups = closure(a.entities, a.uid)
+	a.groups = closure(layered{a.entities, s.static.entities}, a.uid)
 	return a, nil
 }
 
@@ -98,7 +98,11 @@ func (s *snapshot) addEntity(to cedarx.EntityMap, part string, e Entity) error {
 	if _, twice := to[uid]; twice {
 		return refused(e.Type, "the same entity is given twice")
 	}
-	to[uid] = cedarx.Entity{UID: uid, Attributes: record, Parents: cedarx.Parents(parents...)}
+	entity := cedarx.Entity{UID: uid, Attributes: record, Parents: cedarx.Parents(parents...)}
+	if static, known := s.static.entities[uid]; known && !static.Equal(entity) {
+		return refused(e.Type, "Config.Entities has this entity otherwise; leave it out, or bring the same")
+	}
+	to[uid] = entity
 	return nil
 }
 
@@ -158,7 +162,7 @@ func (s *snapshot) question(a *facts, actionID, record string) (*question, error
 // env is what conditions that do not look at the record are evaluated in.
 func (s *snapshot) env(q *question) *cedarx.Env {
 	return &cedarx.Env{
-		Entities: layered{q.entities, s.actionEntities}, Principal: q.uid, Action: q.action.UID, Context: q.context,
+		Entities: layered{q.entities, s.static.entities, s.actionEntities}, Principal: q.uid, Action: q.action.UID, Context: q.context,
 	}
 }
 

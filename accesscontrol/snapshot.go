@@ -23,6 +23,8 @@ type snapshot struct {
 	// actionEntities lets `action in` see the groups of the schema.
 	actionEntities cedarx.EntityMap
 	tables         map[string]*table
+	// static is what every principal sees beside what it brings along.
+	static hierarchy
 	// contextRead are the names of context that some policy reads.
 	contextRead map[string]bool
 	hash        string
@@ -59,6 +61,7 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 		s.actionEntities[uid] = cedarx.Entity{UID: uid, Parents: cedarx.Parents(action.Ancestors...)}
 	}
 	s.tables = b.bind(config.Tables)
+	b.problems = append(b.problems, s.bindEntities(config.Entities)...)
 	policies, problems := parsePolicies(policyTexts, schema)
 	problems = append(append(problems, missing...), b.problems...)
 	if len(b.problems) == 0 {

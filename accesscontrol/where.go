@@ -19,6 +19,8 @@ type Where struct {
 	left *residual
 	// value says that the condition is never NULL.
 	value bool
+	// except is what is taken out again.
+	except *Where
 }
 
 // Filter is [Actor.Filter] for one question.
@@ -138,8 +140,18 @@ func (w Where) Gorm(alias string) (sql string, args []any) {
 // forbid. A value is `((tenant) IS TRUE AND ((p1) IS TRUE OR …) AND (f1) IS
 // FALSE AND …)`.
 func (w Where) render(out *sqlcond.Writer) (string, []any) {
+	if w.except != nil {
+		w.difference(out)
+	} else {
+		w.write(out)
+	}
+	return out.Result()
+}
+
+func (w Where) write(out *sqlcond.Writer) {
 	if w.Nothing() {
-		return "(1 = 0)", nil
+		out.Raw("(1 = 0)")
+		return
 	}
 	isTrue := ""
 	if w.value {
@@ -173,7 +185,6 @@ func (w Where) render(out *sqlcond.Writer) (string, []any) {
 		}
 	}
 	out.Raw(")")
-	return out.Result()
 }
 
 func negated(conds []sqlcond.Cond) []sqlcond.Cond {

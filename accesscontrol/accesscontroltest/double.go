@@ -1,19 +1,27 @@
-// Package accesscontroltest holds doubles for the tests of applications that
-// take an [accesscontrol.Policy].
+// Package accesscontroltest is for the tests of applications that take an
+// [accesscontrol.Policy]: doubles of it, and tests of their own policies from
+// files.
+//
+//	//go:embed *.cedartest
+//	var tests embed.FS
+//
+//	func TestPolicies(t *testing.T) { accesscontroltest.Run(t, policy, tests) }
 //
 // # Promises
 //
 // A double answers as a policy would that was loaded from the same schema and
 // tables: unknown actions, attributes and types are errors, and the tenant is
-// compared.
+// compared. A file of tests is read whole, or fails.
 //
 // # Not promised
 //
-// Anything about the policies of the application: test those themselves.
+// A double says nothing about the policies of the application: [Run] does, and
+// only about what its files ask.
 //
 // # Which call first
 //
-// [AllowAll] or [DenyAll], with the Config of the application.
+// [AllowAll] or [DenyAll], with the Config of the application; [Run] with its
+// policy.
 //
 // # Concurrency
 //
@@ -26,7 +34,8 @@
 //
 // # Format and compatibility
 //
-// None of its own. Settling: the Go API may change until v0.1.0.
+// A *.cedartest file is JSON; [Run] says what stands in it. Settling: the Go API
+// and the files may change until v0.1.0.
 package accesscontroltest
 
 import (
