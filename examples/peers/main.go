@@ -28,6 +28,13 @@ func main() {
 	flag.IntVar(&r.pairs, "pairs", r.pairs, "pairs of blocks in a contest")
 	flag.IntVar(&r.runs, "runs", r.runs, "pairs of single runs, where a run is longer than a block")
 	flag.Parse()
+	if os.Getenv(exportOnly) != "" {
+		if err := exportHere(context.Background(), os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "peers:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := measureAll(context.Background(), r, *only, *out, *commit); err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
 		os.Exit(1)

@@ -3,14 +3,58 @@ package main
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/exec"
 	"time"
 
 	"filippo.io/age"
 
 	"github.com/crmguard/crmguard/privacy/erasurelog"
 )
+
+// exportOnly is the variable that makes a process one that takes the figures of
+// an export and ends.
+const exportOnly = "CRMGUARD_PEERS_EXPORT_ONLY"
+
+// exportAlone takes the figures of an export in a process of its own.
+func exportAlone(ctx context.Context, p *bench, e engine) (out []taken, err error) {
+	if p.small {
+		return exportOfMany(ctx, p, e)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	child := exec.CommandContext(ctx, self)
+	child.Env, child.Stderr = append(os.Environ(), exportOnly+"=1"), os.Stderr
+	printed, err := child.Output()
+	if err != nil {
+		return nil, fmt.Errorf("an export in a process of its own: %w", err)
+	}
+	return out, json.Unmarshal(printed, &out)
+}
+
+// exportHere is that process.
+func exportHere(ctx context.Context, to io.Writer) (err error) {
+	p, err := newBench(false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	all, err := engines(p)
+	if err != nil {
+		return err
+	}
+	figures, err := exportOfMany(ctx, p, all[0])
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(to).Encode(figures)
+}
 
 // exportOfMany exports a person who has a row for each thing that they ever did.
 func exportOfMany(ctx context.Context, p *bench, e engine) ([]taken, error) {
