@@ -154,12 +154,12 @@ func (s *standing) check(ctx context.Context, action string, record *Record) err
 		return err
 	}
 	defer give(row)
-	reason := r.answer(row, record.Tenant)
+	reason, failed := r.answer(row, record.Tenant)
 	s.set.observeCheck(ctx, action, record.Type, reason)
 	if reason == "" {
 		return nil
 	}
-	return &Denied{Action: action, Record: record.Type, Decision: r.explain(row, reason, s.set.hash)}
+	return &Denied{Action: action, Record: record.Type, Decision: r.explain(row, reason, failed, s.set.hash)}
 }
 
 // Decide answers with the determining policies, and with the permit that came
@@ -193,7 +193,8 @@ func (s *standing) judge(action string, record *Record) (Decision, error) {
 }
 
 func (s *snapshot) decision(r *residual, row *sqlcond.Row, tenant string) Decision {
-	d := r.explain(row, r.answer(row, tenant), s.hash)
+	reason, failed := r.answer(row, tenant)
+	d := r.explain(row, reason, failed, s.hash)
 	if d.Reason == NotPermitted {
 		d.Nearest = s.nearest(r.question, row)
 	}

@@ -82,36 +82,41 @@ func (r *residual) mayOwn() bool {
 // answer is the decision about a row: empty for yes. Another tenant's record is
 // denied whatever the policies say, a forbid that fails forbids, and a permit
 // that fails does not permit.
-func (r *residual) answer(row *sqlcond.Row, tenant string) Reason {
+//
+// failed says whether a policy failed that was asked.
+func (r *residual) answer(row *sqlcond.Row, tenant string) (reason Reason, failed bool) {
 	if !r.mayOwn() || r.table.tenant.tenant(tenant) != r.tenant {
-		return OtherTenant
+		return OtherTenant, false
 	}
-	failed := false
 	for i := range r.forbids {
 		switch r.forbids[i].condition.Eval(row) {
 		case sqlcond.True:
-			return Forbidden
+			return Forbidden, failed
 		case sqlcond.Failed:
 			failed = true
 		case sqlcond.False:
 		}
 	}
 	if failed {
-		return ForbidFailed
+		return ForbidFailed, true
 	}
 	for i := range r.permits {
-		if r.permits[i].condition.Eval(row) == sqlcond.True {
-			return ""
+		switch r.permits[i].condition.Eval(row) {
+		case sqlcond.True:
+			return "", failed
+		case sqlcond.Failed:
+			failed = true
+		case sqlcond.False:
 		}
 	}
-	return NotPermitted
+	return NotPermitted, failed
 }
 
 // explain names the policies that determined an answer.
-func (r *residual) explain(row *sqlcond.Row, reason Reason, policySet string) Decision {
+func (r *residual) explain(row *sqlcond.Row, reason Reason, failed bool, policySet string) Decision {
 	d := Decision{Allowed: reason == "", Reason: reason, PolicySet: policySet}
-	if reason == OtherTenant {
-		return d
+	if reason == OtherTenant || reason == NotPermitted && !failed {
+		return d // no policy has determined it
 	}
 	permitting, unsure := split(r.permits, row)
 	forbidding, failing := split(r.forbids, row)
