@@ -2,14 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
-
-	"github.com/cedar-policy/cedar-go"
+	"time"
 
 	"github.com/crmguard/crmguard/accesscontrol"
 )
@@ -63,75 +58,11 @@ func questions(policies int) []question {
 	return out
 }
 
-func accesscontrolContests(ctx context.Context, _ *bench) ([]contest, error) {
-	var out []contest
-	for _, policies := range []int{10, 1000} {
-		asked := questions(policies)
-		our, err := ourPolicy(ctx, policies, asked)
-		if err != nil {
-			return nil, err
-		}
-		ready, fresh, err := cedarPolicy(policies, asked)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, contest{
-			Package: "accesscontrol",
-			What:    fmt.Sprintf("one check among %d policies", policies),
-			Note:    "1,000 questions in turn (10 users, 25 contacts, 4 actions), the same answers from all. Ours takes principal and record as Go values at each call. cedar.Authorize is measured with its entities built beforehand, which no application can do for rows it has just read, and built at each call.",
-			Contestants: []contestant{
-				checks("Policy.Check", ours, len(asked), our),
-				checks("cedar.Authorize, entities built at the call", peer, len(asked), fresh),
-				checks("cedar.Authorize, entities built beforehand", peer, len(asked), ready),
-				checks("Go maps, hand-written", floor, len(asked), goMaps(policies, asked)),
-			},
-		})
-	}
-	return out, nil
-}
-
-// checks asks the questions in turn, in steps that go round all of them and
-// make each short part of the round a sample of the whole.
-func checks(name string, kind role, n int, ask func(i int) (bool, error)) contestant {
-	const step = 257 // has no divisor in common with n
-	asked := 0
-	return contestant{
-		Name: name, Role: kind,
-		Answer: func() (string, error) {
-			allowed, hash := 0, sha256.New()
-			for i := range n {
-				yes, err := ask(i)
-				if err != nil {
-					return "", err
-				}
-				if yes {
-					allowed++
-				}
-				_, _ = fmt.Fprintf(hash, "%v", yes)
-			}
-			if allowed == 0 || allowed == n {
-				return "", errors.New("the questions tell nothing apart")
-			}
-			return fmt.Sprintf("%d of %d allowed, %x", allowed, n, hash.Sum(nil)[:8]), nil
-		},
-		Run: func(runs int) error {
-			for range runs {
-				if _, err := ask(asked); err != nil {
-					return err
-				}
-				if asked += step; asked >= n {
-					asked -= n
-				}
-			}
-			return nil
-		},
-	}
-}
-
-func ourPolicy(ctx context.Context, policies int, asked []question) (func(int) (bool, error), error) {
+// policyConfig binds the contacts of policyTexts to a table.
+func policyConfig(policies int) accesscontrol.Config {
 	texts := policyTexts(policies)
 	texts["crm.cedarschema"] = policySchema
-	policy, err := accesscontrol.Load(ctx, accesscontrol.Config{
+	return accesscontrol.Config{
 		Texts: texts,
 		Tables: []accesscontrol.Table{{
 			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", OnlyTenant: "main", Read: "contact.read",
@@ -142,82 +73,107 @@ func ourPolicy(ctx context.Context, policies int, asked []question) (func(int) (
 				{Attr: "blocked"},
 			},
 		}},
-	})
-	if err != nil {
-		return nil, err
+		Hold: 24 * time.Hour, // longer than any contest
 	}
-	principals, records := make([]accesscontrol.Principal, len(asked)), make([]accesscontrol.Record, len(asked))
-	for i, q := range asked {
-		principals[i] = accesscontrol.Principal{
-			Tenant: "main", ID: q.user, Attrs: map[string]any{"team": q.team},
-			Parents: []accesscontrol.Ref{{Type: "Role", ID: q.role}},
-		}
-		attrs := map[string]any{"owner": q.owner, "team": q.contactTeam, "stage": q.stage}
-		if q.blocked {
-			attrs["blocked"] = true
-		}
-		records[i] = accesscontrol.Record{Type: "contact", ID: q.contact, Tenant: "main", Attrs: attrs}
-	}
-	return func(i int) (bool, error) {
-		err := policy.Check(ctx, principals[i], asked[i].action, records[i])
-		if err == nil || errors.Is(err, accesscontrol.ErrDenied) {
-			return err == nil, nil
-		}
-		return false, err
-	}, nil
 }
 
-// cedarPolicy asks the engine itself, with entities made beforehand and made
-// at each call.
-func cedarPolicy(policies int, asked []question) (ready, fresh func(int) (bool, error), err error) {
-	all := strings.Join(slices.Collect(maps.Values(policyTexts(policies))), "")
-	set, err := cedar.NewPolicySetFromBytes("crm.cedar", []byte(all))
+func (q *question) principal() accesscontrol.Principal {
+	return accesscontrol.Principal{
+		Tenant: "main", ID: q.user, Attrs: map[string]any{"team": q.team},
+		Parents: []accesscontrol.Ref{{Type: "Role", ID: q.role}},
+	}
+}
+
+func (q *question) record() accesscontrol.Record {
+	attrs := map[string]any{"owner": q.owner, "team": q.contactTeam, "stage": q.stage}
+	if q.blocked {
+		attrs["blocked"] = true
+	}
+	return accesscontrol.Record{Type: "contact", ID: q.contact, Tenant: "main", Attrs: attrs}
+}
+
+// ourPolicy is handed principal and record at each call: made beforehand, and
+// made from what the question says.
+func ourPolicy(ctx context.Context, policies int, asked []question) (ready, fresh func(int) (bool, error), err error) {
+	policy, err := accesscontrol.Load(ctx, policyConfig(policies))
 	if err != nil {
 		return nil, nil, err
 	}
-	entities := make([]cedar.EntityMap, len(asked))
-	requests := make([]cedar.Request, len(asked))
+	principals, records := make([]accesscontrol.Principal, len(asked)), make([]accesscontrol.Record, len(asked))
 	for i := range asked {
-		entities[i], requests[i] = cedarQuestion(&asked[i])
+		principals[i], records[i] = asked[i].principal(), asked[i].record()
 	}
-	answer := func(decision cedar.Decision, failed cedar.Diagnostic) (bool, error) {
-		if len(failed.Errors) > 0 {
-			return false, errors.New("a policy could not be evaluated")
-		}
-		return decision == cedar.Allow, nil
+	ready = func(i int) (bool, error) {
+		return granted(policy.Check(ctx, principals[i], asked[i].action, records[i]))
 	}
-	ready = func(i int) (bool, error) { return answer(cedar.Authorize(set, entities[i], requests[i])) }
 	fresh = func(i int) (bool, error) {
-		known, request := cedarQuestion(&asked[i])
-		return answer(cedar.Authorize(set, known, request))
+		q := &asked[i]
+		return granted(policy.Check(ctx, q.principal(), q.action, q.record()))
 	}
 	return ready, fresh, nil
 }
 
-func cedarQuestion(q *question) (cedar.EntityMap, cedar.Request) {
-	user, contact := cedar.NewEntityUID("User", cedar.String(q.user)), cedar.NewEntityUID("Contact", cedar.String(q.contact))
-	attrs := cedar.RecordMap{
-		"owner": cedar.NewEntityUID("User", cedar.String(q.owner)), "team": cedar.String(q.contactTeam), "stage": cedar.String(q.stage),
+// A held question is one whose principal is bound already, as in the middle of a
+// request.
+type held struct {
+	by     *accesscontrol.Actor
+	action string
+	record accesscontrol.Record
+}
+
+func (h *held) check(ctx context.Context) error { return h.by.Check(ctx, h.action, h.record) }
+
+// holds binds each principal once.
+func holds(policy *accesscontrol.Policy, asked []question) ([]held, error) {
+	actors := map[string]*accesscontrol.Actor{}
+	out := make([]held, len(asked))
+	for i := range asked {
+		q := &asked[i]
+		if actors[q.user] == nil {
+			actor, err := policy.For(q.principal())
+			if err != nil {
+				return nil, err
+			}
+			actors[q.user] = actor
+		}
+		out[i] = held{actors[q.user], q.action, q.record()}
 	}
-	if q.blocked {
-		attrs["blocked"] = cedar.True
+	return out, nil
+}
+
+// ourActors is asked by principals that are bound.
+func ourActors(ctx context.Context, policies int, asked []question) (func(int) (bool, error), error) {
+	policy, err := accesscontrol.Load(ctx, policyConfig(policies))
+	if err != nil {
+		return nil, err
 	}
-	return cedar.EntityMap{
-		user: cedar.Entity{
-			UID: user, Parents: cedar.NewEntityUIDSet(cedar.NewEntityUID("Role", cedar.String(q.role))),
-			Attributes: cedar.NewRecord(cedar.RecordMap{"team": cedar.String(q.team)}),
-		},
-		contact: cedar.Entity{UID: contact, Attributes: cedar.NewRecord(attrs)},
-	}, cedar.Request{Principal: user, Action: cedar.NewEntityUID("Action", cedar.String(q.action)), Resource: contact}
+	all, err := holds(policy, asked)
+	return func(i int) (bool, error) { return granted(all[i].check(ctx)) }, err
+}
+
+func granted(err error) (bool, error) {
+	if err == nil || errors.Is(err, accesscontrol.ErrDenied) {
+		return err == nil, nil
+	}
+	return false, err
 }
 
 type grant struct{ role, action string }
 
+// grantsOf are the permits of policyTexts.
+func grantsOf(policies int) []grant {
+	var grants []grant
+	for i := range policies - 1 {
+		grants = append(grants, grant{roleName(i / len(actionNames)), actionNames[i%len(actionNames)]})
+	}
+	return grants
+}
+
 // goMaps is the rule of policyTexts as a programmer would write it down.
 func goMaps(policies int, asked []question) func(int) (bool, error) {
 	grants := map[grant]bool{}
-	for i := range policies - 1 {
-		grants[grant{roleName(i / len(actionNames)), actionNames[i%len(actionNames)]}] = true
+	for _, g := range grantsOf(policies) {
+		grants[g] = true
 	}
 	return func(i int) (bool, error) {
 		q := &asked[i]

@@ -135,6 +135,7 @@ func cpuModel() string {
 var contenders = map[string]bool{
 	"github.com/crmguard/crmguard": true, "github.com/tink-crypto/tink-go/v2": true,
 	"github.com/cedar-policy/cedar-go": true, "modernc.org/sqlite": true,
+	"github.com/open-policy-agent/opa": true, "github.com/casbin/casbin/v3": true,
 	"github.com/go-playground/validator/v10": true, "github.com/klauspost/compress": true,
 	"github.com/transparency-dev/tessera": true, "filippo.io/torchwood": true, "github.com/jackc/pgx/v5": true,
 }
