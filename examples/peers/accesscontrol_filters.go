@@ -125,7 +125,7 @@ func filterContests(ctx context.Context, p *bench) ([]contest, error) {
 	cold := func(user string) (string, []any, error) {
 		q := reader(user)
 		where, err := policy.Filter(ctx, q.principal(), q.action, "contact")
-		text, args := where.Marks("contacts")
+		text, args := where.SQLite("contacts")
 		return text, args, err
 	}
 	compiled := filters(ctx, db, "OPA, a prepared compilation of 3 rules", peer, opa)
@@ -166,7 +166,7 @@ func cachedFilters(ctx context.Context, policy *accesscontrol.Policy, db *sql.DB
 	}
 	bound := func(user string) (string, []any, error) {
 		where, err := actors[slices.Index(users, user)].Filter(ctx, "contact.read", "contact")
-		text, args := where.Marks("contacts")
+		text, args := where.SQLite("contacts")
 		return text, args, err
 	}
 	turns := func(c contestant, one func(i int) error) contestant {
@@ -198,7 +198,7 @@ func cachedFilters(ctx context.Context, policy *accesscontrol.Policy, db *sql.DB
 			}),
 			turns(filters(ctx, db, "Actor.Filter and its SQL", ours, bound), func(i int) error {
 				where, err := actors[i].Filter(ctx, "contact.read", "contact")
-				if text, _ := where.Marks("contacts"); text == "" {
+				if text, _ := where.SQLite("contacts"); text == "" {
 					err = errors.Join(err, errors.New("no text"))
 				}
 				return err
