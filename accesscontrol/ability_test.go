@@ -141,3 +141,21 @@ func policyIDs(a accesscontrol.Ability) (pairs []string) {
 	}
 	return pairs
 }
+
+// What no record could pass is not listed: under a forbid that holds whatever
+// the record is, and where every permit fails. A forbid that fails is listed: it
+// denies.
+func TestWhatCanLeavesOutWhatNobodyCan(t *testing.T) {
+	const over = `resource.amount == 1 && 9223372036854775807 + 1 == 5`
+	for text, want := range map[string][]string{
+		`@id("all") permit (principal, action == Action::"read", resource); @id("no") forbid (principal, action, resource) when { principal.active };`: {},
+		`@id("over") permit (principal, action == Action::"read", resource) when { ` + over + ` };`:                                                    {},
+		`@id("all") permit (principal, action == Action::"read", resource); @id("over") forbid (principal, action, resource) when { ` + over + ` };`: {
+			"read on item when any [all] unless resource.amount == … [over]",
+		},
+	} {
+		policy, err := accesscontrol.Load(t.Context(), itemConfig(text))
+		require.NoError(t, err)
+		require.Equal(t, want, abilities(t, policy, itemPrincipals()[0]), text)
+	}
+}

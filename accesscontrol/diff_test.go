@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -199,4 +200,19 @@ func TestDiffRowsRefusesWhatItCannotCompare(t *testing.T) {
 		_, _, err = accesscontrol.DiffRows(t.Context(), pair[0], pair[1], ann, "contact.read", "contact")
 		require.ErrorIs(t, err, accesscontrol.ErrNotLoaded)
 	}
+}
+
+// Two filters that are small enough each may be too large together.
+func TestDiffRowsRefusesTooManyValues(t *testing.T) {
+	const text = `@id("team") permit (principal, action, resource) when { resource has team && principal.teams.contains(resource.team) };`
+	policy := dealPolicy(t.Context(), t, text)
+	teams := make([]string, accesscontrol.MaxArgs*3/4)
+	for i := range teams {
+		teams[i] = "t" + strconv.Itoa(i)
+	}
+	ann := accesscontrol.Principal{Tenant: "main", ID: "ann", Attrs: map[string]any{"teams": teams}}
+	_, err := policy.Filter(t.Context(), ann, "read", "deal")
+	require.NoError(t, err)
+	_, _, err = accesscontrol.DiffRows(t.Context(), policy, policy, ann, "read", "deal")
+	require.ErrorIs(t, err, accesscontrol.ErrTooLarge)
 }

@@ -154,3 +154,17 @@ func TestStaticEntitiesAreCheckedAtLoad(t *testing.T) {
 	config.Entities = []accesscontrol.Entity{{Type: "AuditLog", ID: "main"}}
 	require.Equal(t, []string{"Entities[0]: it is a record of type audit, which has no table: the record says what it is, at each call"}, problems(t, config))
 }
+
+// What is left to Cedar, record by record, sees the entities of the config, too.
+func TestStaticEntitiesAreSeenWhereThereIsNoTable(t *testing.T) {
+	ann := itemPrincipals()[0]
+	config := itemConfig(`@id("like-lead") permit (principal, action == Action::"read", resource) when { [resource.stage].contains(principal.lead.region) };`)
+	config.Tables = []accesscontrol.Table{{Record: "item", Entity: "Item", Read: "read"}}
+	config.Entities, ann.Entities = ann.Entities, nil
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	record := accesscontrol.Record{Type: "item", ID: "i", Tenant: "main", Attrs: map[string]any{"owner": "x", "stage": "a", "amount": 1, "flag": true}}
+	require.NoError(t, policy.Check(t.Context(), ann, "read", record))
+	record.Attrs["stage"] = "b"
+	require.ErrorIs(t, policy.Check(t.Context(), ann, "read", record), accesscontrol.ErrDenied)
+}
