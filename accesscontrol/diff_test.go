@@ -206,7 +206,7 @@ func TestDiffRowsRefusesWhatItCannotCompare(t *testing.T) {
 func TestDiffRowsRefusesTooManyValues(t *testing.T) {
 	const text = `@id("team") permit (principal, action, resource) when { resource has team && principal.teams.contains(resource.team) };`
 	policy := dealPolicy(t.Context(), t, text)
-	teams := make([]string, accesscontrol.MaxArgs*3/4)
+	teams := make([]string, accesscontrol.MaxValues*3/4)
 	for i := range teams {
 		teams[i] = "t" + strconv.Itoa(i)
 	}

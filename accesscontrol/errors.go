@@ -65,9 +65,9 @@ type Denied struct {
 	Decision
 }
 
-// Error gives the reason as [Reason.Outside] words it, the determining policies
-// and the nearest permit. Another tenant's record reads as one that no permit is
-// about; [Denied.Why] tells them apart.
+// Error gives the reason as [Reason.Outside] words it, and the determining
+// policies. Another tenant's record reads as one that no permit is about;
+// [Denied.Why] tells them apart. Which permit came nearest, [Actor.Decide] says.
 func (d *Denied) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "accesscontrol: denied: %s on %s: %s", d.Action, d.Record, d.Reason.Outside())
@@ -76,13 +76,6 @@ func (d *Denied) Error() string {
 	}
 	if len(d.Fields) > 0 {
 		fmt.Fprintf(&b, ": %s", strings.Join(d.Fields, ", "))
-	}
-	if d.Nearest.Policy != "" {
-		fmt.Fprintf(&b, " (nearest permit %s", d.Nearest.Policy)
-		if d.Nearest.Condition != "" {
-			fmt.Fprintf(&b, " needs %s", d.Nearest.Condition)
-		}
-		b.WriteString(")")
 	}
 	return b.String()
 }
