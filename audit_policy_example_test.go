@@ -41,10 +41,10 @@ func trailPolicy(ctx context.Context) (*accesscontrol.Policy, error) {
 			"trail.cedar": `@id("auditors") permit (principal in Role::"auditor", action in [Action::"audit.read", Action::"audit.export"], resource);`,
 		},
 		Tables: []accesscontrol.Table{
-			{Record: "audit", Entity: "Audit"}, {Record: "person", Entity: "Person"}, {Record: "deal", Entity: "Deal"},
+			{Resource: "audit", Entity: "Audit"}, {Resource: "person", Entity: "Person"}, {Resource: "deal", Entity: "Deal"},
 		},
-		Find: func(_ context.Context, tenant, kind, id string) (accesscontrol.Record, error) {
-			return accesscontrol.Record{Type: kind, ID: id, Tenant: tenant}, nil
+		Find: func(_ context.Context, tenant, kind, id string) (accesscontrol.Resource, error) {
+			return accesscontrol.Resource{Type: kind, ID: id, Tenant: tenant}, nil
 		},
 	})
 }

@@ -159,7 +159,7 @@ func accesscontrolOnSQL(t *testing.T, db *sql.DB) {
 				action "contact.read" appliesTo { principal: User, resource: Contact, context: {} };`)},
 		},
 		Tables: []accesscontrol.Table{{
-			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
+			Resource: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "city", Required: true}},
 		}},
 	}))

@@ -32,10 +32,10 @@ func deskPolicy(t *testing.T) *accesscontrol.Policy {
 				@id("clerk") permit (principal in Role::"clerk", action == Action::"privacy.plan", resource);`,
 		},
 		Tables: []accesscontrol.Table{
-			{Record: "privacy", Entity: "Desk"}, {Record: "person", Entity: "Person"}, {Record: "hold", Entity: "Hold"}, {Record: "plan", Entity: "Plan"},
+			{Resource: "privacy", Entity: "Desk"}, {Resource: "person", Entity: "Person"}, {Resource: "hold", Entity: "Hold"}, {Resource: "plan", Entity: "Plan"},
 		},
-		Find: func(_ context.Context, tenant, kind, id string) (accesscontrol.Record, error) {
-			return accesscontrol.Record{Type: kind, ID: id, Tenant: tenant}, nil
+		Find: func(_ context.Context, tenant, kind, id string) (accesscontrol.Resource, error) {
+			return accesscontrol.Resource{Type: kind, ID: id, Tenant: tenant}, nil
 		},
 	})
 	require.NoError(t, err)

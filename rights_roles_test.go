@@ -15,7 +15,7 @@ import (
 func rolesOfContacts() *roles.Set {
 	return try(roles.New(roles.Model{
 		Tables: []accesscontrol.Table{{
-			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
+			Resource: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "person", Required: true}, {Attr: "city", Required: true}},
 		}},
 		Roles: map[string]roles.Role{"own": roles.Can("contact.read").Own("person"), "branch": roles.Can("contact.read").Unit("city").Inherits("own")},

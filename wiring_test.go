@@ -75,7 +75,7 @@ func TestWhatIsOfferedFitsWhereItIsTaken(_ *testing.T) {
 		// accesscontrol -> audit: decisions become events, and the trail asks the policy
 		_ = privacy.Config{Allow: trail.Watch(policy.Allower(session))}
 		_ = audit.Config{Allow: policy.Allower(session)}
-		if err := trail.Decisions(ctx, "contact.read", "contact/17", policy.Check(ctx, who, "contact.read", accesscontrol.Record{})); err != nil {
+		if err := trail.Decisions(ctx, "contact.read", "contact/17", policy.Check(ctx, who, "contact.read", accesscontrol.Resource{})); err != nil {
 			return err
 		}
 		_ = sqlstore.Config{EraseOwner: func(ctx context.Context, tenant, owner string) error {

@@ -11,8 +11,8 @@ import (
 
 // Ability is what a principal may do: an action on the records of a type.
 type Ability struct {
-	// Action and Record (the type) are what may be done.
-	Action, Record string
+	// Action and Resource (the type) are what may be done.
+	Action, Resource string
 	// Permits say on which records: each of them is enough.
 	Permits []Clause
 	// Forbids say on which of those not: each of them is enough.
@@ -35,7 +35,7 @@ type Clause struct {
 // String is the ability in one line.
 func (a Ability) String() string {
 	var b strings.Builder
-	b.WriteString(a.Action + " on " + a.Record)
+	b.WriteString(a.Action + " on " + a.Resource)
 	if a.Err != nil {
 		return b.String() + ": " + a.Err.Error()
 	}
@@ -77,7 +77,7 @@ func (p *Policy) WhatCan(ctx context.Context, principal Principal) ([]Ability, e
 			if err := ctx.Err(); err != nil {
 				return nil, err
 			}
-			a := Ability{Action: action, Record: record}
+			a := Ability{Action: action, Resource: record}
 			r, err := s.residual(asked{action, record})
 			switch {
 			case err != nil:

@@ -105,7 +105,7 @@ func TestWhatCanAgreesWithChecks(t *testing.T) {
 				if r.Tenant != "main" {
 					continue
 				}
-				d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: p, Action: "read", Record: r})
+				d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: p, Action: "read", Resource: r})
 				require.NoError(t, err)
 				if read == nil {
 					absent++

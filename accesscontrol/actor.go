@@ -140,7 +140,7 @@ func (s *standing) keep(key asked, q *question) (*residual, error) {
 // Check answers nil for yes and an error otherwise: a [*Denied] for no, or
 // another error when the question could not be answered, which is a no too. It
 // leaves out which permit came nearest; [Actor.Decide] has that.
-func (a *Actor) Check(ctx context.Context, action string, record Record) error {
+func (a *Actor) Check(ctx context.Context, action string, record Resource) error {
 	state, err := a.enter(ctx)
 	if err != nil {
 		return err
@@ -148,7 +148,7 @@ func (a *Actor) Check(ctx context.Context, action string, record Record) error {
 	return state.check(ctx, action, &record)
 }
 
-func (s *standing) check(ctx context.Context, action string, record *Record) error {
+func (s *standing) check(ctx context.Context, action string, record *Resource) error {
 	r, row, err := s.on(action, record)
 	if err != nil {
 		return err
@@ -159,13 +159,13 @@ func (s *standing) check(ctx context.Context, action string, record *Record) err
 	if reason == "" {
 		return nil
 	}
-	return &Denied{Action: action, Record: record.Type, Decision: r.explain(row, reason, failed, s.set.hash)}
+	return &Denied{Action: action, Resource: record.Type, Decision: r.explain(row, reason, failed, s.set.hash)}
 }
 
 // Decide answers with the determining policies, and with the permit that came
 // nearest where none applied. The error is about the question; a denial is
 // none.
-func (a *Actor) Decide(ctx context.Context, action string, record Record) (Decision, error) {
+func (a *Actor) Decide(ctx context.Context, action string, record Resource) (Decision, error) {
 	s, err := a.enter(ctx)
 	if err != nil {
 		return Decision{}, err
@@ -173,7 +173,7 @@ func (a *Actor) Decide(ctx context.Context, action string, record Record) (Decis
 	return s.decide(ctx, action, &record)
 }
 
-func (s *standing) decide(ctx context.Context, action string, record *Record) (Decision, error) {
+func (s *standing) decide(ctx context.Context, action string, record *Resource) (Decision, error) {
 	d, err := s.judge(action, record)
 	if err == nil {
 		s.set.observeCheck(ctx, action, record.Type, d.Reason)
@@ -183,7 +183,7 @@ func (s *standing) decide(ctx context.Context, action string, record *Record) (D
 
 // judge decides without a measurement: whoever only wants to know what would be
 // answered is no check.
-func (s *standing) judge(action string, record *Record) (Decision, error) {
+func (s *standing) judge(action string, record *Resource) (Decision, error) {
 	r, row, err := s.on(action, record)
 	if err != nil {
 		return Decision{}, err
@@ -202,7 +202,7 @@ func (s *snapshot) decision(r *residual, row *sqlcond.Row, tenant string) Decisi
 }
 
 // on reads a record into a row for a question; give puts it back.
-func (s *standing) on(action string, record *Record) (*residual, *sqlcond.Row, error) {
+func (s *standing) on(action string, record *Resource) (*residual, *sqlcond.Row, error) {
 	r, err := s.residual(asked{action, record.Type})
 	if err != nil {
 		return nil, nil, err

@@ -53,7 +53,7 @@ func TestAnActorThatTheNextSchemaRefuses(t *testing.T) {
 			"s.cedarschema": `entity Role; entity User; entity Note = { team: String }; action read appliesTo { principal: User, resource: Note };`,
 			"p.cedar":       `@id("all") permit (principal, action, resource);`,
 		},
-		Tables: []Table{{Record: "note", Entity: "Note"}},
+		Tables: []Table{{Resource: "note", Entity: "Note"}},
 	}))
 	require.ErrorIs(t, ann.Check(t.Context(), "read", note("x")), ErrRequest)
 	_, err = p.For(Principal{ID: "ann"})

@@ -33,13 +33,13 @@ func manyConfig(n int) accesscontrol.Config {
 	return config
 }
 
-func benchPolicy(b *testing.B, n int) (*accesscontrol.Policy, accesscontrol.Principal, accesscontrol.Record) {
+func benchPolicy(b *testing.B, n int) (*accesscontrol.Policy, accesscontrol.Principal, accesscontrol.Resource) {
 	b.Helper()
 	policy, err := accesscontrol.Load(b.Context(), manyConfig(n))
 	require.NoError(b, err)
 	principal := itemPrincipals()[0]
 	principal.Parents, principal.Entities = []accesscontrol.Ref{{Type: "Role", ID: "r1"}}, nil
-	record := accesscontrol.Record{Type: "item", ID: "i", Tenant: "main", Attrs: map[string]any{"owner": "ann", "stage": "open", "amount": 5, "flag": true}}
+	record := accesscontrol.Resource{Type: "item", ID: "i", Tenant: "main", Attrs: map[string]any{"owner": "ann", "stage": "open", "amount": 5, "flag": true}}
 	require.NoError(b, policy.Check(b.Context(), principal, "read", record))
 	return policy, principal, record
 }

@@ -62,20 +62,20 @@ func (b *binder) bind(tables []Table) map[string]*table {
 		t := &table{Table: source, kind: cedarx.EntityType(source.Entity), columns: map[string]column{}, fields: map[string][]string{}}
 		attrs, known := b.schema.Entities[t.kind]
 		switch {
-		case source.Record == "":
+		case source.Resource == "":
 			b.problem("a table has no record name")
 			continue
-		case strings.Contains(source.Record, "/"):
-			b.problem("table %s: a record name holds no slash, which ends it in a resource", source.Record)
+		case strings.Contains(source.Resource, "/"):
+			b.problem("table %s: a record name holds no slash, which ends it in a resource", source.Resource)
 			continue
-		case out[source.Record] != nil:
-			b.problem("table %s stands twice", source.Record)
+		case out[source.Resource] != nil:
+			b.problem("table %s stands twice", source.Resource)
 			continue
 		case !known:
-			b.problem("table %s: the schema has no entity type %s", source.Record, source.Entity)
+			b.problem("table %s: the schema has no entity type %s", source.Resource, source.Entity)
 			continue
 		case entities[source.Entity]:
-			b.problem("table %s: entity type %s is bound twice", source.Record, source.Entity)
+			b.problem("table %s: entity type %s is bound twice", source.Resource, source.Entity)
 			continue
 		}
 		entities[source.Entity] = true
@@ -84,7 +84,7 @@ func (b *binder) bind(tables []Table) map[string]*table {
 		b.columns(t)
 		b.groups(t)
 		t.place()
-		out[source.Record] = t
+		out[source.Resource] = t
 	}
 	return out
 }
@@ -99,25 +99,25 @@ func (b *binder) names(t *table) {
 		return
 	}
 	if t.Key == "" {
-		b.problem("table %s: Key is empty: it names the column of the record's id", t.Record)
+		b.problem("table %s: Key is empty: it names the column of the record's id", t.Resource)
 	}
 	schema, table, qualified := strings.Cut(t.Name, ".")
 	if !identifier.MatchString(schema) || qualified && !identifier.MatchString(table) {
-		b.problem("table %s: name is not a plain SQL identifier, nor one behind its schema", t.Record)
+		b.problem("table %s: name is not a plain SQL identifier, nor one behind its schema", t.Resource)
 	}
 	if t.Key != "" && !identifier.MatchString(t.Key) {
-		b.problem("table %s: key is not a plain SQL identifier", t.Record)
+		b.problem("table %s: key is not a plain SQL identifier", t.Resource)
 	}
 	for what, as := range map[string]ColumnType{"key": t.KeyAs, "tenant": t.TenantAs} {
 		if as != "" && as != Integer && as != UUID {
-			b.problem("table %s: the %s is no %q: it is text, Integer or UUID", t.Record, what, string(as))
+			b.problem("table %s: the %s is no %q: it is text, Integer or UUID", t.Resource, what, string(as))
 		}
 	}
 	switch {
 	case (t.Tenant == "") == (t.OnlyTenant == ""):
-		b.problem("table %s: exactly one of Tenant and OnlyTenant must stand", t.Record)
+		b.problem("table %s: exactly one of Tenant and OnlyTenant must stand", t.Resource)
 	case t.Tenant != "" && !identifier.MatchString(t.Tenant):
-		b.problem("table %s: tenant is not a plain SQL identifier", t.Record)
+		b.problem("table %s: tenant is not a plain SQL identifier", t.Resource)
 	}
 }
 
@@ -125,20 +125,20 @@ func (b *binder) action(t *table, id string) {
 	action, known := b.actions[id]
 	switch {
 	case !known:
-		b.problem("table %s: action %s: %s", t.Record, id, noAction(b.schema, id))
+		b.problem("table %s: action %s: %s", t.Resource, id, noAction(b.schema, id))
 	case !slices.Contains(action.Resources, t.kind):
-		b.problem("table %s: action %s does not apply to %s", t.Record, id, t.kind)
+		b.problem("table %s: action %s does not apply to %s", t.Resource, id, t.kind)
 	}
 }
 
 func (b *binder) columns(t *table) {
 	for _, source := range t.Columns {
 		if source.Attr == "" {
-			b.problem("table %s: a column has no attribute", t.Record)
+			b.problem("table %s: a column has no attribute", t.Resource)
 			continue
 		}
 		if _, twice := t.columns[source.Attr]; twice {
-			b.problem("table %s: attribute %s is bound twice", t.Record, source.Attr)
+			b.problem("table %s: attribute %s is bound twice", t.Resource, source.Attr)
 			continue
 		}
 		c := column{attr: source.Attr, opaque: source.Opaque, required: source.Required, Column: sqlcond.Column{Name: source.Name}}
@@ -146,7 +146,7 @@ func (b *binder) columns(t *table) {
 			c.Name = c.attr
 		}
 		if t.Name != "" && !identifier.MatchString(c.Name) {
-			b.problem("table %s: the column of attribute %s is not a plain SQL identifier", t.Record, c.attr)
+			b.problem("table %s: the column of attribute %s is not a plain SQL identifier", t.Resource, c.attr)
 		}
 		attr, known := t.attrs[c.attr]
 		if known {
@@ -154,11 +154,11 @@ func (b *binder) columns(t *table) {
 		}
 		if known && attr.Required != c.required {
 			b.problem("table %s: attribute %s is %s in the schema, and its column is declared %s",
-				t.Record, c.attr, either(attr.Required, "required", "optional"), either(c.required, "NOT NULL", "NULL"))
+				t.Resource, c.attr, either(attr.Required, "required", "optional"), either(c.required, "NOT NULL", "NULL"))
 		}
 		as, exists := storages[source.As]
 		if c.Storage = as.storage; known && (!exists || !slices.Contains(as.holds, c.typ.Kind) || as.storage == sqlcond.Instant && c.typ.Extension != "datetime") {
-			b.problem("table %s: attribute %s has a type that no column of the type %q holds", t.Record, c.attr, string(source.As))
+			b.problem("table %s: attribute %s has a type that no column of the type %q holds", t.Resource, c.attr, string(source.As))
 		}
 		t.columns[c.attr] = c
 		t.fields[c.attr] = nil
@@ -171,7 +171,7 @@ func (b *binder) columns(t *table) {
 		case t.Name == "": // what the schema says is all there is
 			t.fields[name] = nil
 		case t.attrs[name].Required:
-			b.problem("table %s: attribute %s is required and has no column: no row could be asked about", t.Record, name)
+			b.problem("table %s: attribute %s is required and has no column: no row could be asked about", t.Resource, name)
 		}
 	}
 }
@@ -224,11 +224,11 @@ func (b *binder) groups(t *table) {
 	for _, g := range t.Groups {
 		b.action(t, g.Action)
 		if len(g.Fields) == 0 {
-			b.problem("table %s: group %s has no fields", t.Record, g.Name)
+			b.problem("table %s: group %s has no fields", t.Resource, g.Name)
 		}
 		for _, f := range g.Fields {
 			if _, declared := t.fields[f]; !declared {
-				b.problem("table %s: group %s names the field %s, which no column declares: the field that is meant would be readable", t.Record, g.Name, f)
+				b.problem("table %s: group %s names the field %s, which no column declares: the field that is meant would be readable", t.Resource, g.Name, f)
 				continue
 			}
 			t.fields[f] = append(t.fields[f], g.Action)

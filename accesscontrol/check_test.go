@@ -68,7 +68,7 @@ func TestReasons(t *testing.T) {
 	policy := loadCRM(t)
 	people := crmPeople()
 	decide := func(who, action, id string) accesscontrol.Decision {
-		d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: people[who], Action: action, Record: contact(t, db, id)})
+		d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: people[who], Action: action, Resource: contact(t, db, id)})
 		require.NoError(t, err)
 		require.Equal(t, policy.Hash(), d.PolicySet)
 		return d
@@ -100,7 +100,7 @@ func TestDenialHoldsNoPersonalData(t *testing.T) {
 	policy := loadCRM(t)
 	principal := crmUser("sales", "canary-principal")
 	principal.Attrs["accounts"] = []string{"canary-account"}
-	record := accesscontrol.Record{
+	record := accesscontrol.Resource{
 		Type: "contact", ID: "canary-id", Tenant: "main",
 		Attrs: map[string]any{"owner": "canary-owner", "country": "canary-country", "blocked": false, "email": "canary-mail"},
 	}
@@ -118,14 +118,14 @@ func TestDenialHoldsNoPersonalData(t *testing.T) {
 
 func TestRefusedQuestions(t *testing.T) {
 	policy := loadCRM(t)
-	good := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
+	good := accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
 	ann := crmPeople()["sales"]
 	require.NoError(t, policy.Check(t.Context(), ann, "contact.read", good))
 
 	type question struct {
 		principal accesscontrol.Principal
 		action    string
-		record    accesscontrol.Record
+		record    accesscontrol.Resource
 	}
 	for name, change := range map[string]func(q *question){
 		"unknown action":            func(q *question) { q.action = "contact.fly" },
@@ -203,7 +203,7 @@ func TestFilterRefusesWhatItCannotAnswer(t *testing.T) {
 // answer is an error and no yes.
 func TestAllower(t *testing.T) {
 	config := crmConfig().Replaced(`@id("all") permit (principal, action, resource);`)
-	records := map[string]accesscontrol.Record{
+	records := map[string]accesscontrol.Resource{
 		"c1":       {Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}},
 		"a/b":      {Type: "contact", ID: "a/b", Tenant: "main", Attrs: map[string]any{"owner": "ann"}},
 		"c6":       {Type: "contact", ID: "c6", Tenant: "other", Attrs: map[string]any{"owner": "ann"}},
@@ -216,16 +216,16 @@ func TestAllower(t *testing.T) {
 	}
 	gone := errors.New("gone")
 	asked := 0
-	find := func(_ context.Context, tenant, _, id string) (accesscontrol.Record, error) {
+	find := func(_ context.Context, tenant, _, id string) (accesscontrol.Resource, error) {
 		asked++
 		require.Equal(t, "main", tenant)
 		r, ok := records[id]
 		if !ok {
-			return accesscontrol.Record{}, gone
+			return accesscontrol.Resource{}, gone
 		}
 		return r, nil
 	}
-	ask := func(resource string, find func(context.Context, string, string, string) (accesscontrol.Record, error), p accesscontrol.Principal) error {
+	ask := func(resource string, find func(context.Context, string, string, string) (accesscontrol.Resource, error), p accesscontrol.Principal) error {
 		config.Find = find
 		policy, err := accesscontrol.Load(t.Context(), config)
 		require.NoError(t, err)
@@ -270,7 +270,7 @@ func TestAllower(t *testing.T) {
 	}
 	asked = 0
 	for _, resource := range []string{"contact/", "contact/\x00", "contact/" + strings.Repeat("x", 1<<16), "contact/\xff", "", "/", "/c1", "person-7f3a", "nobody/c1", "Contact/c1"} {
-		for _, by := range []func(context.Context, string, string, string) (accesscontrol.Record, error){nil, find} {
+		for _, by := range []func(context.Context, string, string, string) (accesscontrol.Resource, error){nil, find} {
 			err := ask(resource, by, ann)
 			require.ErrorIs(t, err, accesscontrol.ErrRequest, "%.20q", resource)
 			require.NotContains(t, err.Error(), "person-7f3a", "a bare id may be a person's")
@@ -302,14 +302,14 @@ func TestObservation(t *testing.T) {
 	policy, err := accesscontrol.Load(t.Context(), config)
 	require.NoError(t, err)
 	ann := crmPeople()["sales"]
-	record := accesscontrol.Record{Type: "contact", ID: "canary", Tenant: "main", Attrs: map[string]any{"owner": "canary"}}
+	record := accesscontrol.Resource{Type: "contact", ID: "canary", Tenant: "main", Attrs: map[string]any{"owner": "canary"}}
 	require.Error(t, policy.Check(t.Context(), ann, "contact.read", record))
 	_, err = policy.Filter(t.Context(), ann, "contact.read", "contact")
 	require.NoError(t, err)
 	require.Equal(t, []string{
 		"accesscontrol.reload 9",
-		"accesscontrol.check 0 action=contact.read record=contact reason=not_permitted",
-		"accesscontrol.filter 3 action=contact.read record=contact",
+		"accesscontrol.check 0 action=contact.read resource=contact reason=not_permitted",
+		"accesscontrol.filter 3 action=contact.read resource=contact",
 	}, seen)
 }
 
@@ -322,14 +322,14 @@ func TestRecordThatIsThePrincipal(t *testing.T) {
 			"p.cedar":       `@id("self") permit (principal, action, resource) when { resource == principal && principal.city == "Bern" };`,
 		},
 		Tables: []accesscontrol.Table{{
-			Record: "user", Entity: "User", Name: "users", Key: "id", Tenant: "tenant",
+			Resource: "user", Entity: "User", Name: "users", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "city", Required: true}, {Attr: "nick"}},
 		}},
 	}
 	policy, err := accesscontrol.Load(t.Context(), config)
 	require.NoError(t, err)
 	principal := accesscontrol.Principal{Tenant: "main", ID: "u1", Attrs: map[string]any{"city": "Bern"}}
-	record := accesscontrol.Record{Type: "user", ID: "u1", Tenant: "main", Attrs: map[string]any{"city": "Bern"}}
+	record := accesscontrol.Resource{Type: "user", ID: "u1", Tenant: "main", Attrs: map[string]any{"city": "Bern"}}
 	require.NoError(t, policy.Check(t.Context(), principal, "user.read", record))
 	where, err := policy.Filter(t.Context(), principal, "user.read", "user")
 	require.NoError(t, err)

@@ -68,7 +68,7 @@ func TestDriftIsNamed(t *testing.T) {
 	policy, err := accesscontrol.Load(t.Context(), itemConfig(`@id("p") permit (principal, action, resource) when { resource.stage != "x" || resource.flag };`))
 	require.NoError(t, err)
 	require.ErrorIs(t, policy.CheckSchema(t.Context(), db), accesscontrol.ErrSchema)
-	err = policy.Check(t.Context(), itemPrincipals()[0], "read", accesscontrol.Record{
+	err = policy.Check(t.Context(), itemPrincipals()[0], "read", accesscontrol.Resource{
 		Type: "item", ID: "i", Tenant: "main", Attrs: map[string]any{"owner": "ann", "stage": nil, "amount": 1, "flag": true},
 	})
 	require.ErrorIs(t, err, accesscontrol.ErrRequest)

@@ -35,8 +35,8 @@ func TestAUUIDOfARowIsReadInAnyForm(t *testing.T) {
 	require.NoError(t, err)
 	id := uuid.MustParse(annUUID)
 	ann := accesscontrol.Principal{Tenant: bobUUID, ID: annUUID}
-	record := func(owner any) accesscontrol.Record {
-		return accesscontrol.Record{Type: "deal", ID: annUUID, Tenant: bobUUID, Attrs: map[string]any{"owner": owner}}
+	record := func(owner any) accesscontrol.Resource {
+		return accesscontrol.Resource{Type: "deal", ID: annUUID, Tenant: bobUUID, Attrs: map[string]any{"owner": owner}}
 	}
 	for _, owner := range []any{annUUID, strings.ToUpper(annUUID), []byte(annUUID), [16]byte(id), id, &id, pgtype.UUID{Bytes: id, Valid: true}, accesscontrol.Ref{Type: "User", ID: annUUID}} {
 		require.NoError(t, policy.Check(t.Context(), ann, "read", record(owner)), "%T", owner)
@@ -116,7 +116,7 @@ func TestUUIDsAreComparedAsSuch(t *testing.T) {
 		owners, err := pgx.CollectRows(rows, pgx.RowTo[any])
 		require.NoError(t, err)
 		require.IsType(t, [16]byte{}, owners[0])
-		require.NoError(t, policy.Check(t.Context(), accesscontrol.Principal{Tenant: bobUUID, ID: annUUID}, "read", accesscontrol.Record{Type: "deal", ID: annUUID, Tenant: bobUUID, Attrs: map[string]any{"owner": owners[0]}}))
+		require.NoError(t, policy.Check(t.Context(), accesscontrol.Principal{Tenant: bobUUID, ID: annUUID}, "read", accesscontrol.Resource{Type: "deal", ID: annUUID, Tenant: bobUUID, Attrs: map[string]any{"owner": owners[0]}}))
 	}
 }
 
@@ -158,7 +158,7 @@ func TestATimeOfARowIsReadToTheMillisecond(t *testing.T) {
 	require.NoError(t, err)
 	ann := accesscontrol.Principal{Tenant: "main", ID: "ann"}
 	check := func(due any) error {
-		return policy.Check(t.Context(), ann, "read", accesscontrol.Record{Type: "deal", ID: "d", Tenant: "main", Attrs: map[string]any{"due": due}})
+		return policy.Check(t.Context(), ann, "read", accesscontrol.Resource{Type: "deal", ID: "d", Tenant: "main", Attrs: map[string]any{"due": due}})
 	}
 	at := time.Date(2026, 11, 27, 23, 30, 0, 123_999_999, time.UTC)
 	for _, due := range []any{at, at.In(time.FixedZone("", 3600)), &at, "2026-11-27 23:30:00.123999", []byte("2026-11-27 23:30:00.123"), "2026-11-28T00:30:00.123+01:00", pgtype.Timestamptz{Time: at, Valid: true}} {

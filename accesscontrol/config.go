@@ -35,7 +35,7 @@ type Config struct {
 	// Find fetches the record for [Policy.Allower], which is given only a type
 	// and an id, with the tenant that the record truly belongs to; an error of
 	// it refuses. Nil means that Allower refuses every resource with an id.
-	Find func(ctx context.Context, tenant, kind, id string) (Record, error)
+	Find func(ctx context.Context, tenant, kind, id string) (Resource, error)
 	// Hold is for how long an [Actor] answers; zero is [DefaultHold]. It bounds
 	// for how long a right lives on that was taken from a principal meanwhile.
 	Hold time.Duration
@@ -46,8 +46,8 @@ type Config struct {
 
 // Table binds one Cedar entity type.
 type Table struct {
-	// Record is the name in calls, such as "contact".
-	Record string
+	// Resource is the name in calls, such as "contact".
+	Resource string
 	// Entity is the Cedar entity type, such as "Contact" or "CRM::Contact".
 	Entity string
 	// Name is the SQL table, "contacts", or "crm.contacts" with its schema, or

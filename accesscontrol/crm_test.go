@@ -19,7 +19,7 @@ import (
 func crmTables() []accesscontrol.Table {
 	return []accesscontrol.Table{
 		{
-			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
+			Resource: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{
 				{Attr: "owner", Required: true},
 				{Attr: "account", Name: "account_id"},
@@ -34,7 +34,7 @@ func crmTables() []accesscontrol.Table {
 			Groups: []accesscontrol.Group{{Name: "pii", Action: "contact.read.pii", Fields: []string{"first_name", "email", "phone"}}},
 		},
 		{
-			Record: "deal", Entity: "Deal", Name: "deals", Key: "id", KeyAs: accesscontrol.Integer, Tenant: "tenant",
+			Resource: "deal", Entity: "Deal", Name: "deals", Key: "id", KeyAs: accesscontrol.Integer, Tenant: "tenant",
 			Columns: []accesscontrol.Column{
 				{Attr: "owner", Required: true},
 				{Attr: "account", Name: "account_id"},
@@ -43,7 +43,7 @@ func crmTables() []accesscontrol.Table {
 			},
 			Read: "deal.read",
 		},
-		{Record: "audit", Entity: "AuditLog"},
+		{Resource: "audit", Entity: "AuditLog"},
 	}
 }
 
@@ -135,15 +135,15 @@ func loadCRM(tb testing.TB) *accesscontrol.Policy {
 }
 
 // contacts reads all contacts as records, whatever their tenant.
-func contacts(ctx context.Context, db *sql.DB) ([]accesscontrol.Record, error) {
+func contacts(ctx context.Context, db *sql.DB) ([]accesscontrol.Resource, error) {
 	rows, err := db.QueryContext(ctx, `SELECT id, tenant, owner, account_id, country, language, blocked, first_name, email, phone FROM contacts ORDER BY id`)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var out []accesscontrol.Record
+	var out []accesscontrol.Resource
 	for rows.Next() {
-		r := accesscontrol.Record{Type: "contact"}
+		r := accesscontrol.Resource{Type: "contact"}
 		var owner string
 		var account, country, language sql.NullString
 		var blocked sql.NullBool
@@ -160,7 +160,7 @@ func contacts(ctx context.Context, db *sql.DB) ([]accesscontrol.Record, error) {
 	return out, rows.Err()
 }
 
-func contact(tb testing.TB, db *sql.DB, id string) accesscontrol.Record {
+func contact(tb testing.TB, db *sql.DB, id string) accesscontrol.Resource {
 	tb.Helper()
 	all, err := contacts(tb.Context(), db)
 	require.NoError(tb, err)
@@ -170,7 +170,7 @@ func contact(tb testing.TB, db *sql.DB, id string) accesscontrol.Record {
 		}
 	}
 	tb.Fatalf("no contact %s", id)
-	return accesscontrol.Record{}
+	return accesscontrol.Resource{}
 }
 
 // selected runs a filter.

@@ -76,7 +76,7 @@ func (s *snapshot) judge(kept *memo, r *Request) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
-	return state.judge(r.Action, &r.Record)
+	return state.judge(r.Action, &r.Resource)
 }
 
 // Each hands a list to what takes a sequence, such as [Diff] and
@@ -108,7 +108,7 @@ func DiffRows(ctx context.Context, before, after *Policy, principal Principal, a
 	if !old.Nothing() && !now.Nothing() {
 		a, b := old.left, now.left
 		if a.table.Name != b.table.Name || a.table.Tenant != b.table.Tenant {
-			return Where{}, Where{}, &RequestError{Part: "record", Name: record, Text: "the two policies bind it to different tables"}
+			return Where{}, Where{}, &RequestError{Part: "resource", Name: record, Text: "the two policies bind it to different tables"}
 		}
 		if a.values+b.values > MaxValues {
 			return Where{}, Where{}, ErrTooLarge

@@ -16,8 +16,8 @@ import (
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
-func contactOf(owner string) accesscontrol.Record {
-	return accesscontrol.Record{Type: "contact", ID: "c", Tenant: "main", Attrs: map[string]any{"owner": owner, "country": "DE"}}
+func contactOf(owner string) accesscontrol.Resource {
+	return accesscontrol.Resource{Type: "contact", ID: "c", Tenant: "main", Attrs: map[string]any{"owner": owner, "country": "DE"}}
 }
 
 // changedCRM is the CRM with one permit less, one more, one forbid more.
@@ -38,7 +38,7 @@ func changedCRM(t *testing.T) *accesscontrol.Policy {
 func TestDiffNamesThePoliciesThatMadeTheDifference(t *testing.T) {
 	people := crmPeople()
 	ask := func(who, action, owner string) accesscontrol.Request {
-		return accesscontrol.Request{Principal: people[who], Action: action, Record: contactOf(owner)}
+		return accesscontrol.Request{Principal: people[who], Action: action, Resource: contactOf(owner)}
 	}
 	broken := ask("sales", "contact.read", "ann")
 	broken.Principal.Tenant = ""
@@ -63,7 +63,7 @@ func TestDiffNamesThePoliciesThatMadeTheDifference(t *testing.T) {
 
 func TestDiffIsEndedByWhatItCannotRead(t *testing.T) {
 	policy, other := loadCRM(t), changedCRM(t)
-	request := accesscontrol.Request{Principal: crmPeople()["support"], Action: "contact.read", Record: contactOf("ann")}
+	request := accesscontrol.Request{Principal: crmPeople()["support"], Action: "contact.read", Resource: contactOf("ann")}
 	unread := errors.New("the recording cannot be read")
 	var requests iter.Seq2[accesscontrol.Request, error] = func(yield func(accesscontrol.Request, error) bool) {
 		_ = yield(request, nil) && yield(accesscontrol.Request{}, unread) && yield(request, nil)
@@ -105,7 +105,7 @@ func TestDiffShowsWhatOnlyOneSideCanAnswer(t *testing.T) {
 	config.Tables[0].Groups = nil
 	less, err := accesscontrol.Load(t.Context(), config)
 	require.NoError(t, err)
-	request := accesscontrol.Request{Principal: crmPeople()["outsider"], Action: "contact.read.pii", Record: contactOf("ann")}
+	request := accesscontrol.Request{Principal: crmPeople()["outsider"], Action: "contact.read.pii", Resource: contactOf("ann")}
 	n := 0
 	for c, err := range accesscontrol.Diff(t.Context(), loadCRM(t), less, accesscontrol.Each(request)) {
 		require.NoError(t, err)

@@ -40,16 +40,16 @@ func insertItems(tb testing.TB, db *sql.DB, r *rand.Rand, n int) {
 	require.NoError(tb, tx.Commit())
 }
 
-func items(ctx context.Context, db *sql.DB) ([]accesscontrol.Record, error) {
+func items(ctx context.Context, db *sql.DB) ([]accesscontrol.Resource, error) {
 	rows, err := db.QueryContext(ctx, "SELECT id, tenant, owner, `order`, backup, stage, region, amount, score, flag, blocked FROM items")
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
 	names := []string{"owner", "team", "backup", "stage", "region", "amount", "score", "flag", "blocked"}
-	var out []accesscontrol.Record
+	var out []accesscontrol.Resource
 	for rows.Next() {
-		r := accesscontrol.Record{Type: "item", Attrs: map[string]any{}}
+		r := accesscontrol.Resource{Type: "item", Attrs: map[string]any{}}
 		values := make([]any, len(names))
 		into := []any{&r.ID, &r.Tenant}
 		for i := range values {
@@ -119,7 +119,7 @@ func TestChecksOfRecordsWithoutATableEqualCedar(t *testing.T) {
 		sets++
 		for _, principal := range itemPrincipals() {
 			for _, r := range records {
-				request := accesscontrol.Request{Principal: principal, Action: "read", Record: r}
+				request := accesscontrol.Request{Principal: principal, Action: "read", Resource: r}
 				d, err := policy.Decide(t.Context(), request)
 				require.NoError(t, err, text)
 				byCedar, err := policy.Cedar(t.Context(), request)
@@ -209,7 +209,7 @@ func TestFailingForbidDenies(t *testing.T) {
 		bySQL, err := outcome(t.Context(), db, where)
 		require.NoError(t, err)
 		for _, r := range records {
-			d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: neil, Action: "read", Record: r})
+			d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: neil, Action: "read", Resource: r})
 			require.NoError(t, err)
 			if name == "after a column" && r.Attrs["flag"] == int64(0) {
 				require.Equal(t, r.Tenant == "main", d.Allowed, "the forbid does not get as far as the failing part")

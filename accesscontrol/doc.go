@@ -14,7 +14,7 @@
 //			"crm.cedar":       `@id("own") permit (principal, action == Action::"contact.read", resource) when { resource.owner == principal };`,
 //		},
 //		Tables: []accesscontrol.Table{{
-//			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
+//			Resource: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
 //			Columns: []accesscontrol.Column{{Attr: "owner", Required: true}},
 //		}},
 //	}))
@@ -142,7 +142,7 @@
 // # Observation
 //
 // [Config.Observe] gets accesscontrol.check (1 allowed, 0 denied; action,
-// record, reason), accesscontrol.filter (number of bind values; action,
+// resource, reason), accesscontrol.filter (number of bind values; action,
 // record) and accesscontrol.reload (number of policies; policyset). The names
 // are kept like API, and none of the attributes is about a person.
 //

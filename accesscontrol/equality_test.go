@@ -79,7 +79,7 @@ func TestFilterEqualsChecks(t *testing.T) {
 		db := nativeDB(t, d, g, many)
 		records := nativeRecords(t, db, d.Name)
 		require.Len(t, records, many)
-		asCedar := make([]accesscontrol.Record, len(records))
+		asCedar := make([]accesscontrol.Resource, len(records))
 		for i, r := range records {
 			asCedar[i] = forCedar(r)
 		}

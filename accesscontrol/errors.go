@@ -58,8 +58,8 @@ const (
 //
 //nolint:errname // it reads as what it says: the request was denied
 type Denied struct {
-	// Action and Record (its type) are what was asked.
-	Action, Record string
+	// Action and Resource (its type) are what was asked.
+	Action, Resource string
 	// Fields are the names that mattered when Reason is HiddenField.
 	Fields []string
 	Decision
@@ -70,7 +70,7 @@ type Denied struct {
 // [Denied.Why] tells them apart. Which permit came nearest, [Actor.Decide] says.
 func (d *Denied) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "accesscontrol: denied: %s on %s: %s", d.Action, d.Record, d.Reason.Outside())
+	fmt.Fprintf(&b, "accesscontrol: denied: %s on %s: %s", d.Action, d.Resource, d.Reason.Outside())
 	if len(d.Policies) > 0 {
 		fmt.Fprintf(&b, " by %s", strings.Join(d.Policies, ", "))
 	}

@@ -64,7 +64,7 @@ func ExampleLoad() {
 				@id("b") forbid (principal, action, resource) when { resource has city && resource.city like "B*" };`,
 		},
 		Tables: []accesscontrol.Table{{
-			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
+			Resource: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "owner", Required: true}, {Attr: "city"}},
 		}},
 	})
@@ -78,7 +78,7 @@ func ExamplePolicy_Check() {
 	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
-	contact := accesscontrol.Record{Type: "contact", ID: "c2", Tenant: "main", Attrs: map[string]any{"owner": "bob", "account": "acme"}}
+	contact := accesscontrol.Resource{Type: "contact", ID: "c2", Tenant: "main", Attrs: map[string]any{"owner": "bob", "account": "acme"}}
 	ann := crmPeople()["sales"]
 	fmt.Println(policy.Check(ctx, ann, "contact.read", contact))
 	fmt.Println(policy.Check(ctx, ann, "contact.update", contact))
@@ -91,8 +91,8 @@ func ExamplePolicy_Decide() {
 	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
-	contact := accesscontrol.Record{Type: "contact", ID: "c4", Tenant: "main", Attrs: map[string]any{"owner": "ann", "blocked": true}}
-	decision, err := policy.Decide(ctx, accesscontrol.Request{Principal: crmPeople()["sales"], Action: "contact.read", Record: contact})
+	contact := accesscontrol.Resource{Type: "contact", ID: "c4", Tenant: "main", Attrs: map[string]any{"owner": "ann", "blocked": true}}
+	decision, err := policy.Decide(ctx, accesscontrol.Request{Principal: crmPeople()["sales"], Action: "contact.read", Resource: contact})
 	fmt.Println(decision.Allowed, decision.Reason, decision.Policies, err)
 	// Output: false forbidden [blocked] <nil>
 }
@@ -154,7 +154,7 @@ func ExamplePolicy_Fields() {
 	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
-	contact := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}}
+	contact := accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}}
 	fields, err := policy.Fields(ctx, crmPeople()["support"], contact)
 	fmt.Println(fields["country"], fields["email"], fields.Hidden(), err)
 	// Output: readable hidden [email first_name phone] <nil>
@@ -164,7 +164,7 @@ func ExamplePolicy_CheckChange() {
 	// exampleCRM and crmPeople stand in crm_test.go.
 	ctx, policy, _, done := exampleCRM()
 	defer done()
-	before := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}}
+	before := accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}}
 	after := before
 	after.Attrs = map[string]any{"owner": "bob", "country": "DE"}
 	err := policy.CheckChange(ctx, crmPeople()["sales"], before, after)
@@ -228,7 +228,7 @@ func ExampleConfig_Replaced() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	contact := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
+	contact := accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
 	fmt.Println(policy.Check(ctx, crmPeople()["outsider"], "contact.delete", contact))
 	// Output: <nil>
 }

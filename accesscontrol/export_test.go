@@ -15,15 +15,15 @@ import (
 // stricter rules around it: another tenant's record is denied, and a forbid
 // that fails forbids.
 func (p *Policy) Cedar(_ context.Context, r Request) (Decision, error) {
-	answer, err := p.CedarFor(r.Principal, r.Action, r.Record.Type)
+	answer, err := p.CedarFor(r.Principal, r.Action, r.Resource.Type)
 	if err != nil {
 		return Decision{}, err
 	}
-	return answer(r.Record)
+	return answer(r.Resource)
 }
 
 // CedarFor is [Policy.Cedar] for many records.
-func (p *Policy) CedarFor(principal Principal, action, record string) (func(Record) (Decision, error), error) {
+func (p *Policy) CedarFor(principal Principal, action, record string) (func(Resource) (Decision, error), error) {
 	s, err := p.snapshot()
 	if err != nil {
 		return nil, err
@@ -36,10 +36,10 @@ func (p *Policy) CedarFor(principal Principal, action, record string) (func(Reco
 	if err != nil {
 		return nil, err
 	}
-	return func(r Record) (Decision, error) { return s.byCedar(q, &r) }, nil
+	return func(r Resource) (Decision, error) { return s.byCedar(q, &r) }, nil
 }
 
-func (s *snapshot) byCedar(q *question, r *Record) (Decision, error) {
+func (s *snapshot) byCedar(q *question, r *Resource) (Decision, error) {
 	record, err := q.table.entity(r)
 	if err != nil {
 		return Decision{}, err

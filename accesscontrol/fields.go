@@ -48,7 +48,7 @@ func (f Fields) with(v Visibility) []string {
 }
 
 // Fields is [Actor.Fields] for one record.
-func (p *Policy) Fields(ctx context.Context, principal Principal, record Record) (Fields, error) {
+func (p *Policy) Fields(ctx context.Context, principal Principal, record Resource) (Fields, error) {
 	s, err := p.once(ctx, &principal)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func (p *Policy) Fields(ctx context.Context, principal Principal, record Record)
 // this record: the table's Read action for all of them, and the group's action
 // beside it for those of a group. If the record itself may not be read, every
 // field is hidden.
-func (a *Actor) Fields(ctx context.Context, record Record) (Fields, error) {
+func (a *Actor) Fields(ctx context.Context, record Resource) (Fields, error) {
 	s, err := a.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -68,13 +68,13 @@ func (a *Actor) Fields(ctx context.Context, record Record) (Fields, error) {
 	return s.fields(ctx, &record)
 }
 
-func (s *standing) fields(ctx context.Context, record *Record) (Fields, error) {
+func (s *standing) fields(ctx context.Context, record *Resource) (Fields, error) {
 	t, err := s.set.bound(record.Type)
 	if err != nil {
 		return nil, err
 	}
 	if t.Read == "" {
-		return nil, &RequestError{Part: "record", Name: record.Type, Text: "the binding names no Read action"}
+		return nil, &RequestError{Part: "resource", Name: record.Type, Text: "the binding names no Read action"}
 	}
 	answers := map[string]bool{}
 	ask := func(action string) error {
@@ -115,11 +115,11 @@ func (s *snapshot) bound(record string) (*table, error) {
 	if t := s.tables[record]; t != nil {
 		return t, nil
 	}
-	return nil, &RequestError{Part: "record", Name: record, Text: "no table of this name is bound; bound are " + strings.Join(slices.Sorted(maps.Keys(s.tables)), ", ")}
+	return nil, &RequestError{Part: "resource", Name: record, Text: "no table of this name is bound; bound are " + strings.Join(slices.Sorted(maps.Keys(s.tables)), ", ")}
 }
 
 // CheckChange is [Actor.CheckChange] for one change.
-func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, after Record) error {
+func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, after Resource) error {
 	s, err := p.once(ctx, &principal)
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, a
 // field that the principal may not read on either side. With a zero before it
 // checks Create, a change from nothing: no field may be set that is hidden in
 // the record that comes to be. With a zero after it checks Delete.
-func (a *Actor) CheckChange(ctx context.Context, before, after Record) error {
+func (a *Actor) CheckChange(ctx context.Context, before, after Resource) error {
 	s, err := a.enter(ctx)
 	if err != nil {
 		return err
@@ -140,8 +140,8 @@ func (a *Actor) CheckChange(ctx context.Context, before, after Record) error {
 	return s.checkChange(ctx, before, after)
 }
 
-func (s *standing) checkChange(ctx context.Context, before, after Record) error {
-	sides := []*Record{&before, &after}
+func (s *standing) checkChange(ctx context.Context, before, after Resource) error {
+	sides := []*Resource{&before, &after}
 	switch {
 	case isZero(before):
 		sides = sides[1:]
@@ -159,10 +159,10 @@ func (s *standing) checkChange(ctx context.Context, before, after Record) error 
 	case len(sides) == 1:
 		action = t.Delete
 	case before.Type != after.Type || before.ID != after.ID || before.Tenant != after.Tenant:
-		return &Denied{Action: action, Record: before.Type, Decision: Decision{Reason: Moved, PolicySet: s.set.hash}}
+		return &Denied{Action: action, Resource: before.Type, Decision: Decision{Reason: Moved, PolicySet: s.set.hash}}
 	}
 	if action == "" {
-		return &RequestError{Part: "record", Name: sides[0].Type, Text: "the binding names no action for this change"}
+		return &RequestError{Part: "resource", Name: sides[0].Type, Text: "the binding names no action for this change"}
 	}
 	for _, side := range sides {
 		if err := s.check(ctx, action, side); err != nil {
@@ -176,7 +176,7 @@ func (s *standing) checkChange(ctx context.Context, before, after Record) error 
 }
 
 // checkFields refuses a change of fields that are hidden before or after.
-func (s *standing) checkFields(ctx context.Context, action string, changed []string, sides []*Record) error {
+func (s *standing) checkFields(ctx context.Context, action string, changed []string, sides []*Resource) error {
 	if len(changed) == 0 {
 		return nil
 	}
@@ -194,19 +194,19 @@ func (s *standing) checkFields(ctx context.Context, action string, changed []str
 	}
 	if len(hidden) > 0 {
 		slices.Sort(hidden)
-		return &Denied{Action: action, Record: sides[0].Type, Fields: hidden, Decision: Decision{Reason: HiddenField, PolicySet: s.set.hash}}
+		return &Denied{Action: action, Resource: sides[0].Type, Fields: hidden, Decision: Decision{Reason: HiddenField, PolicySet: s.set.hash}}
 	}
 	return nil
 }
 
-func isZero(r Record) bool {
+func isZero(r Resource) bool {
 	return r.Type == "" && r.ID == "" && r.Tenant == "" && len(r.Attrs) == 0
 }
 
 // changedFields lists the names whose values differ. Absent and NULL are equal,
 // and so are two spellings of one value: the text that a driver gives as bytes
 // and that of a Go struct.
-func (t *table) changedFields(before, after Record) []string {
+func (t *table) changedFields(before, after Resource) []string {
 	var out []string
 	for name, v := range before.Attrs {
 		if !t.same(name, v, after.Attrs[name]) {

@@ -39,11 +39,11 @@ func TestFields(t *testing.T) {
 	}
 	require.Equal(t, "readable hidden", accesscontrol.Readable.String()+" "+accesscontrol.Hidden.String())
 
-	_, err := policy.Fields(t.Context(), people["sales"], accesscontrol.Record{Type: "lead"})
+	_, err := policy.Fields(t.Context(), people["sales"], accesscontrol.Resource{Type: "lead"})
 	require.ErrorIs(t, err, accesscontrol.ErrRequest)
 	_, err = policy.Fields(t.Context(), accesscontrol.Principal{}, contact(t, db, "c1"))
 	require.ErrorIs(t, err, accesscontrol.ErrTenant)
-	fields, err := policy.Fields(t.Context(), people["sales"], accesscontrol.Record{Type: "contact", ID: "x", Tenant: "main"})
+	fields, err := policy.Fields(t.Context(), people["sales"], accesscontrol.Resource{Type: "contact", ID: "x", Tenant: "main"})
 	require.ErrorIs(t, err, accesscontrol.ErrRequest, "an incomplete record")
 	require.Equal(t, accesscontrol.Hidden, fields["email"], "an error hides")
 }
@@ -51,14 +51,14 @@ func TestFields(t *testing.T) {
 func TestCheckChange(t *testing.T) {
 	policy := loadCRM(t)
 	people := crmPeople()
-	record := func(attrs map[string]any) accesscontrol.Record {
-		return accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: attrs}
+	record := func(attrs map[string]any) accesscontrol.Resource {
+		return accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: attrs}
 	}
 	mine := record(map[string]any{"owner": "ann", "country": "DE"})
 	french := record(map[string]any{"owner": "ann", "country": "FR"})
 	given := record(map[string]any{"owner": "bob", "country": "DE"})
-	none := accesscontrol.Record{}
-	reason := func(who string, before, after accesscontrol.Record) accesscontrol.Reason {
+	none := accesscontrol.Resource{}
+	reason := func(who string, before, after accesscontrol.Resource) accesscontrol.Reason {
 		err := policy.CheckChange(t.Context(), people[who], before, after)
 		if err == nil {
 			return ""
@@ -77,14 +77,14 @@ func TestCheckChange(t *testing.T) {
 	require.Equal(t, accesscontrol.NotPermitted, reason("sales", mine, none))
 	require.Empty(t, reason("manager", mine, none))
 
-	for _, moved := range []accesscontrol.Record{
+	for _, moved := range []accesscontrol.Resource{
 		{Type: "deal", ID: "c1", Tenant: "main"}, {Type: "contact", ID: "c2", Tenant: "main"}, {Type: "contact", ID: "c1", Tenant: "other"},
 	} {
 		require.Equal(t, accesscontrol.Moved, reason("sales", mine, moved))
 	}
 	err := policy.CheckChange(t.Context(), people["sales"], none, none)
 	require.ErrorIs(t, err, accesscontrol.ErrRequest)
-	err = policy.CheckChange(t.Context(), people["sales"], none, accesscontrol.Record{Type: "deal", ID: "1", Tenant: "main"})
+	err = policy.CheckChange(t.Context(), people["sales"], none, accesscontrol.Resource{Type: "deal", ID: "1", Tenant: "main"})
 	require.ErrorIs(t, err, accesscontrol.ErrRequest, "the binding of deals names no Create action")
 	err = policy.CheckChange(t.Context(), accesscontrol.Principal{}, mine, french)
 	require.ErrorIs(t, err, accesscontrol.ErrTenant)
@@ -102,8 +102,8 @@ func TestHiddenFieldsCannotBeChanged(t *testing.T) {
 	clerk := crmUser("clerk", "cal")
 	change := func(field string, before, after any) error {
 		return policy.CheckChange(t.Context(), clerk,
-			accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", field: before}},
-			accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", field: after}})
+			accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", field: before}},
+			accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", field: after}})
 	}
 	require.NoError(t, change("language", "de", "fr"))
 	require.NoError(t, change("email", []byte("same"), []byte("same")))
@@ -150,7 +150,7 @@ func TestHiddenFieldsCannotBeCreated(t *testing.T) {
 	policy, err := accesscontrol.Load(t.Context(), config)
 	require.NoError(t, err)
 	create := func(attrs map[string]any) error {
-		return policy.CheckChange(t.Context(), crmUser("clerk", "cal"), accesscontrol.Record{}, accesscontrol.Record{Type: "contact", ID: "new", Tenant: "main", Attrs: attrs})
+		return policy.CheckChange(t.Context(), crmUser("clerk", "cal"), accesscontrol.Resource{}, accesscontrol.Resource{Type: "contact", ID: "new", Tenant: "main", Attrs: attrs})
 	}
 	require.NoError(t, create(map[string]any{"owner": "cal", "language": "de"}))
 	require.NoError(t, create(map[string]any{"owner": "cal", "email": nil, "phone": []byte(nil)}))
@@ -172,7 +172,7 @@ func TestFieldsAreAnAllowList(t *testing.T) {
 	config.Texts["crm.cedarschema"] = strings.Replace(schema, "language?: String,", "language?: String, salary?: Long,", 1)
 	policy, err := accesscontrol.Load(t.Context(), config)
 	require.NoError(t, err)
-	fields, err := policy.Fields(t.Context(), crmPeople()["manager"], accesscontrol.Record{Type: "contact", ID: "c", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}})
+	fields, err := policy.Fields(t.Context(), crmPeople()["manager"], accesscontrol.Resource{Type: "contact", ID: "c", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}})
 	require.NoError(t, err)
 	require.Equal(t, accesscontrol.Readable, fields["email"])
 	require.Equal(t, accesscontrol.Hidden, fields["salary"])

@@ -19,7 +19,7 @@ func must[T any](value T, err error) T {
 // One policy answers about a record and selects the rows of a list.
 func Example_firstLines() {
 	ctx := context.Background()
-	contact := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
+	contact := accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
 
 	policy := must(accesscontrol.Load(ctx, accesscontrol.Config{
 		Texts: map[string]string{ // or Files, an embed.FS
@@ -27,7 +27,7 @@ func Example_firstLines() {
 			"crm.cedar":       `@id("own") permit (principal, action == Action::"contact.read", resource) when { resource.owner == principal };`,
 		},
 		Tables: []accesscontrol.Table{{
-			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
+			Resource: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "owner", Required: true}},
 		}},
 	}))

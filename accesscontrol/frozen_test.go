@@ -32,7 +32,7 @@ func TestFrozenSample(t *testing.T) {
 	policy, err := accesscontrol.Load(t.Context(), accesscontrol.Config{
 		Files: os.DirFS("testdata/frozen"),
 		Tables: []accesscontrol.Table{{
-			Record: "item", Entity: "Item", Name: "items", Key: "id", Tenant: "tenant_id",
+			Resource: "item", Entity: "Item", Name: "items", Key: "id", Tenant: "tenant_id",
 			Columns: []accesscontrol.Column{
 				{Attr: "owner", Name: "owner_id", Required: true, As: accesscontrol.Integer},
 				{Attr: "team"},

@@ -60,7 +60,7 @@ func FuzzSchema(f *testing.F) {
 	f.Add(itemSchema, `@id("a") permit (principal, action, resource) when { resource.flag };`)
 	f.Fuzz(func(t *testing.T, schema, policies string) {
 		_, err := accesscontrol.Load(t.Context(), accesscontrol.Config{Texts: map[string]string{"s.cedarschema": schema, "p.cedar": policies}, Tables: []accesscontrol.Table{
-			{Record: "item", Entity: "Item", Name: "items", Key: "id", Tenant: "tenant", Columns: []accesscontrol.Column{{Attr: "flag", Required: true}}},
+			{Resource: "item", Entity: "Item", Name: "items", Key: "id", Tenant: "tenant", Columns: []accesscontrol.Column{{Attr: "flag", Required: true}}},
 		}})
 		if err != nil {
 			require.ErrorIs(t, err, accesscontrol.ErrPolicy)

@@ -31,7 +31,7 @@ action read, write in [any] appliesTo { principal: [User], resource: [Item], con
 
 func itemTable() accesscontrol.Table {
 	return accesscontrol.Table{
-		Record: "item", Entity: "Item", Name: "items", Key: "id", Tenant: "tenant",
+		Resource: "item", Entity: "Item", Name: "items", Key: "id", Tenant: "tenant",
 		Columns: []accesscontrol.Column{
 			{Attr: "owner", Required: true},
 			{Attr: "team", Name: "order"}, // a reserved word, on purpose

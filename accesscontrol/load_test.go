@@ -149,7 +149,7 @@ func (failingFS) Open(string) (fs.File, error) { return nil, errBroken }
 
 func TestFaultsOfTheBinding(t *testing.T) {
 	for want, change := range map[string]func(b *accesscontrol.Table){
-		"a table has no record name":                                                                func(b *accesscontrol.Table) { b.Record = "" },
+		"a table has no record name":                                                                func(b *accesscontrol.Table) { b.Resource = "" },
 		"table item: the schema has no entity type Thing":                                           func(b *accesscontrol.Table) { b.Entity = "Thing" },
 		"table item: name is not a plain SQL identifier, nor one behind its schema":                 func(b *accesscontrol.Table) { b.Name = "items; DROP TABLE x" },
 		"table item: the key is no \"enum\": it is text, Integer or UUID":                           func(b *accesscontrol.Table) { b.KeyAs = accesscontrol.Enum },
@@ -172,7 +172,7 @@ func TestFaultsOfTheBinding(t *testing.T) {
 		require.Equal(t, []string{want}, problems(t, config))
 	}
 	config := itemConfig("")
-	config.Tables = append(config.Tables, itemTable(), accesscontrol.Table{Record: "other", Entity: "Item"}, accesscontrol.Table{Record: "item/part", Entity: "Item"})
+	config.Tables = append(config.Tables, itemTable(), accesscontrol.Table{Resource: "other", Entity: "Item"}, accesscontrol.Table{Resource: "item/part", Entity: "Item"})
 	require.Equal(t, []string{
 		"table item stands twice", "table item/part: a record name holds no slash, which ends it in a resource", "table other: entity type Item is bound twice",
 	}, problems(t, config))
@@ -182,10 +182,10 @@ func TestFaultsOfTheBinding(t *testing.T) {
 // bound to may use all of Cedar.
 func TestTableWithoutSQLIsOnlyChecked(t *testing.T) {
 	config := itemConfig(`@id("a") permit (principal, action, resource) when { resource.stage like "w*" && resource.amount + 1 > 5 };`)
-	config.Tables = []accesscontrol.Table{{Record: "item", Entity: "Item"}}
+	config.Tables = []accesscontrol.Table{{Resource: "item", Entity: "Item"}}
 	policy, err := accesscontrol.Load(t.Context(), config)
 	require.NoError(t, err)
-	record := accesscontrol.Record{Type: "item", ID: "i1", Tenant: "main", Attrs: map[string]any{"owner": "x", "stage": "won", "amount": 9, "flag": true, "labels": []string{"a"}, "due": "2026-01-01"}}
+	record := accesscontrol.Resource{Type: "item", ID: "i1", Tenant: "main", Attrs: map[string]any{"owner": "x", "stage": "won", "amount": 9, "flag": true, "labels": []string{"a"}, "due": "2026-01-01"}}
 	require.NoError(t, policy.Check(t.Context(), itemPrincipals()[0], "read", record))
 	record.Attrs["stage"] = "lost"
 	require.ErrorIs(t, policy.Check(t.Context(), itemPrincipals()[0], "read", record), accesscontrol.ErrDenied)

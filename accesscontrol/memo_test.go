@@ -112,14 +112,14 @@ func memoPolicy(t *testing.T) *Policy {
 				@id("team") permit (principal, action, resource) when { principal has teams && principal.teams.contains(resource.team) };
 				@id("purpose") permit (principal, action, resource) when { context has purposes && context.purposes.contains(resource.team) };`,
 		},
-		Tables: []Table{{Record: "note", Entity: "Note"}},
+		Tables: []Table{{Resource: "note", Entity: "Note"}},
 	})
 	require.NoError(t, err)
 	return p
 }
 
-func note(team string) Record {
-	return Record{Type: "note", ID: "n", Tenant: "main", Attrs: map[string]any{"team": team}}
+func note(team string) Resource {
+	return Resource{Type: "note", ID: "n", Tenant: "main", Attrs: map[string]any{"team": team}}
 }
 
 // A right that is taken from a principal is gone with the next call, also where

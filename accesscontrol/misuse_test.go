@@ -32,10 +32,10 @@ func TestQuestionsSayWhatIsWrong(t *testing.T) {
 	policy, err := accesscontrol.Load(t.Context(), crmConfig())
 	require.NoError(t, err)
 	ann := crmPeople()["sales"]
-	record := accesscontrol.Record{Type: "contacts", ID: "c1", Tenant: "main"}
+	record := accesscontrol.Resource{Type: "contacts", ID: "c1", Tenant: "main"}
 	err = policy.Check(t.Context(), ann, "contact.read", record)
 	require.ErrorIs(t, err, accesscontrol.ErrRequest)
-	require.ErrorContains(t, err, "record contacts: no table of this name is bound; bound are audit, contact, deal")
+	require.ErrorContains(t, err, "resource contacts: no table of this name is bound; bound are audit, contact, deal")
 	_, err = policy.Filter(t.Context(), ann, "contact.read", "contacts")
 	require.ErrorContains(t, err, "bound are audit, contact, deal")
 	record.Type, record.Tenant = "contact", ""
@@ -51,7 +51,7 @@ func TestQuestionsSayWhatIsWrong(t *testing.T) {
 // Nothing panics, and nothing is allowed, on a Policy that Load did not make.
 func TestAZeroPolicyIsAnError(t *testing.T) {
 	ctx, ann := t.Context(), crmPeople()["sales"]
-	record := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main"}
+	record := accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main"}
 	for _, policy := range []*accesscontrol.Policy{nil, {}} {
 		require.Empty(t, policy.Hash())
 		for name, call := range map[string]func() error{

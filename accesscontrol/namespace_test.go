@@ -19,14 +19,14 @@ func TestTwoNamespacesMayNameAnActionTheSame(t *testing.T) {
 			"p.cedar": `@id("docs") permit (principal, action == CRM::Action::"read", resource); @id("write") permit (principal, action == CRM::Action::"write", resource);`,
 		},
 		Tables: []accesscontrol.Table{
-			{Record: "doc", Entity: "CRM::Doc", Read: "CRM::read", Update: "write"},
-			{Record: "invoice", Entity: "Bill::Invoice", Read: "Bill::read"},
+			{Resource: "doc", Entity: "CRM::Doc", Read: "CRM::read", Update: "write"},
+			{Resource: "invoice", Entity: "Bill::Invoice", Read: "Bill::read"},
 		},
 	}
 	policy, err := accesscontrol.Load(t.Context(), config)
 	require.NoError(t, err)
 	ann := accesscontrol.Principal{Type: "CRM::User", ID: "ann", Tenant: "main"}
-	doc, invoice := accesscontrol.Record{Type: "doc", ID: "1", Tenant: "main"}, accesscontrol.Record{Type: "invoice", ID: "1", Tenant: "main"}
+	doc, invoice := accesscontrol.Resource{Type: "doc", ID: "1", Tenant: "main"}, accesscontrol.Resource{Type: "invoice", ID: "1", Tenant: "main"}
 	require.NoError(t, policy.Check(t.Context(), ann, "CRM::read", doc))
 	require.NoError(t, policy.Check(t.Context(), ann, "CRM::write", doc))
 	require.NoError(t, policy.Check(t.Context(), ann, "write", doc))

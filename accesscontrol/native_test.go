@@ -123,14 +123,14 @@ func nativeConfig(name testdb.Name, policies string) accesscontrol.Config {
 
 // nativeRecords reads the items as an application does, into any: what each
 // driver makes of a column.
-func nativeRecords(t *testing.T, db *sql.DB, name testdb.Name) []accesscontrol.Record {
+func nativeRecords(t *testing.T, db *sql.DB, name testdb.Name) []accesscontrol.Resource {
 	t.Helper()
 	rows, err := db.QueryContext(t.Context(), "SELECT * FROM items")
 	require.NoError(t, err)
 	defer func() { require.NoError(t, rows.Close()) }()
 	columns, err := rows.Columns()
 	require.NoError(t, err)
-	var out []accesscontrol.Record
+	var out []accesscontrol.Resource
 	for rows.Next() {
 		values := make([]any, len(columns))
 		into := make([]any, len(columns))
@@ -138,7 +138,7 @@ func nativeRecords(t *testing.T, db *sql.DB, name testdb.Name) []accesscontrol.R
 			into[i] = &values[i]
 		}
 		require.NoError(t, rows.Scan(into...))
-		r := accesscontrol.Record{Type: "item", Attrs: map[string]any{}}
+		r := accesscontrol.Resource{Type: "item", Attrs: map[string]any{}}
 		for i, column := range columns {
 			switch column {
 			case "id":
@@ -158,7 +158,7 @@ func nativeRecords(t *testing.T, db *sql.DB, name testdb.Name) []accesscontrol.R
 }
 
 // forCedar is a record as Cedar takes it, which knows no time without a zone.
-func forCedar(r accesscontrol.Record) accesscontrol.Record {
+func forCedar(r accesscontrol.Resource) accesscontrol.Resource {
 	attrs := map[string]any{}
 	maps.Copy(attrs, r.Attrs)
 	if text, is := attrs["due"].([]byte); is {

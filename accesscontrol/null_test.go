@@ -82,7 +82,7 @@ func agree(t *testing.T, db *sql.DB, d testdb.Database) {
 			require.NoError(t, policy.CheckSchema(t.Context(), db))
 			selected := selectedNotes(t, db, policy, ann, d)
 			for _, row := range rows {
-				err := policy.Check(t.Context(), ann, "read", row.Record)
+				err := policy.Check(t.Context(), ann, "read", row.Resource)
 				if err == nil {
 					permits++
 					require.True(t, selected[row.id], "%s: row %d scanned into %s is permitted and not selected", text, row.id, row.target)
@@ -104,7 +104,7 @@ func agree(t *testing.T, db *sql.DB, d testdb.Database) {
 
 // note is a row as an application has it.
 type note struct {
-	accesscontrol.Record
+	accesscontrol.Resource
 	id     int64
 	target string
 }
@@ -119,7 +119,7 @@ func notes(t *testing.T, db *sql.DB) []note {
 			for _, column := range []string{"stage", "amount", "hot", "owner"} {
 				attrs[column] = scanned(t, db, column, id, target, name == "RawBytes" && id == 2) // of empty text nobody can tell
 			}
-			out = append(out, note{accesscontrol.Record{Type: "note", ID: fmt.Sprint(id), Tenant: "main", Attrs: attrs}, id, name})
+			out = append(out, note{accesscontrol.Resource{Type: "note", ID: fmt.Sprint(id), Tenant: "main", Attrs: attrs}, id, name})
 		}
 	}
 	return out
@@ -130,7 +130,7 @@ func notePolicy(t *testing.T, text string) *accesscontrol.Policy {
 	policy, err := accesscontrol.Load(t.Context(), accesscontrol.Config{
 		Texts: map[string]string{"note.cedarschema": noteSchema, "note.cedar": text},
 		Tables: []accesscontrol.Table{{
-			Record: "note", Entity: "Note", Name: "notes", Key: "id", KeyAs: accesscontrol.Integer, Tenant: "tenant",
+			Resource: "note", Entity: "Note", Name: "notes", Key: "id", KeyAs: accesscontrol.Integer, Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "stage"}, {Attr: "amount"}, {Attr: "hot"}, {Attr: "owner"}},
 		}},
 	})

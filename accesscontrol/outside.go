@@ -42,7 +42,7 @@ func (r Reason) Outside() Reason {
 // The error is for the log: nil for Permitted, a [*Denied] for Missing and
 // Refused. A record of another tenant is Missing before anything of it is
 // looked at, so that not even a fault in it tells that it is there.
-func (a *Actor) Outside(ctx context.Context, action string, record Record) (Outside, error) {
+func (a *Actor) Outside(ctx context.Context, action string, record Resource) (Outside, error) {
 	s, err := a.enter(ctx)
 	if err != nil {
 		return Unanswered, err
@@ -57,7 +57,7 @@ func (a *Actor) Outside(ctx context.Context, action string, record Record) (Outs
 			return Unanswered, err
 		}
 		s.set.observeCheck(ctx, action, record.Type, OtherTenant)
-		return Missing, &Denied{Action: action, Record: record.Type, Decision: Decision{Reason: OtherTenant, PolicySet: s.set.hash}}
+		return Missing, &Denied{Action: action, Resource: record.Type, Decision: Decision{Reason: OtherTenant, PolicySet: s.set.hash}}
 	}
 	denied := s.check(ctx, action, &record)
 	switch {

@@ -14,8 +14,8 @@ import (
 // those of another tenant, whatever is wrong with them.
 func TestAnOutsiderLearnsNothingOfWhatTheyMayNotSee(t *testing.T) {
 	policy, people := loadCRM(t), crmPeople()
-	record := func(id, tenant, owner string, more ...any) accesscontrol.Record {
-		r := accesscontrol.Record{Type: "contact", ID: id, Tenant: tenant, Attrs: map[string]any{"owner": owner}}
+	record := func(id, tenant, owner string, more ...any) accesscontrol.Resource {
+		r := accesscontrol.Resource{Type: "contact", ID: id, Tenant: tenant, Attrs: map[string]any{"owner": owner}}
 		for i := 0; i < len(more); i += 2 {
 			r.Attrs[more[i].(string)] = more[i+1]
 		}
@@ -23,7 +23,7 @@ func TestAnOutsiderLearnsNothingOfWhatTheyMayNotSee(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, who, action string
-		record            accesscontrol.Record
+		record            accesscontrol.Resource
 		want              accesscontrol.Outside
 		reason            accesscontrol.Reason
 	}{
@@ -38,7 +38,7 @@ func TestAnOutsiderLearnsNothingOfWhatTheyMayNotSee(t *testing.T) {
 		{"another tenant's, broken", "sales", "contact.read", record("c1", "other", "ann", "country", 7), accesscontrol.Missing, accesscontrol.OtherTenant},
 		{"to be created for another", "sales", "contact.create", record("c1", "main", "bob"), accesscontrol.Refused, accesscontrol.NotPermitted},
 		{"to be created for another tenant", "sales", "contact.create", record("c1", "other", "ann"), accesscontrol.Refused, accesscontrol.OtherTenant},
-		{"no Read action", "outsider", "audit.read", accesscontrol.Record{Type: "audit", ID: "main", Tenant: "main"}, accesscontrol.Missing, accesscontrol.NotPermitted},
+		{"no Read action", "outsider", "audit.read", accesscontrol.Resource{Type: "audit", ID: "main", Tenant: "main"}, accesscontrol.Missing, accesscontrol.NotPermitted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			actor, err := policy.For(people[c.who])
@@ -62,7 +62,7 @@ func TestWhatCannotBeAnsweredIsNoAnswer(t *testing.T) {
 	policy := loadCRM(t)
 	actor, err := policy.For(crmPeople()["sales"])
 	require.NoError(t, err)
-	fine := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
+	fine := accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
 	broken, none, foreign := fine, fine, fine
 	broken.Attrs = map[string]any{"owner": 7.5}
 	none.Type, none.Tenant = "lead", "other"
@@ -95,7 +95,7 @@ func TestAnOutsidersDenialIsMeasuredOnce(t *testing.T) {
 	require.NoError(t, err)
 	actor, err := policy.For(crmPeople()["sales"])
 	require.NoError(t, err)
-	for _, r := range []accesscontrol.Record{
+	for _, r := range []accesscontrol.Resource{
 		{Type: "contact", ID: "c1", Tenant: "other", Attrs: map[string]any{"owner": "ann"}},
 		{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}},
 	} {

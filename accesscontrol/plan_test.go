@@ -84,7 +84,7 @@ func dealConfig(text string) accesscontrol.Config {
 			"d.cedar": text,
 		},
 		Tables: []accesscontrol.Table{{
-			Record: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
+			Resource: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "owner", Required: true}, {Attr: "team"}, {Attr: "stage", Required: true}, {Attr: "amount", Required: true}},
 		}},
 	}

@@ -67,7 +67,7 @@ func (p *Policy) snapshot() (*snapshot, error) {
 }
 
 // Check is [Actor.Check] for one question.
-func (p *Policy) Check(ctx context.Context, principal Principal, action string, record Record) error {
+func (p *Policy) Check(ctx context.Context, principal Principal, action string, record Resource) error {
 	s, err := p.once(ctx, &principal)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (p *Policy) Decide(ctx context.Context, r Request) (Decision, error) {
 	if err != nil {
 		return Decision{}, err
 	}
-	return s.decide(ctx, r.Action, &r.Record)
+	return s.decide(ctx, r.Action, &r.Resource)
 }
 
 // Allower is Check in words of the standard library, for packages that must
@@ -115,26 +115,26 @@ func (p *Policy) Allower(who func(ctx context.Context) (Principal, error)) func(
 }
 
 // named is the record that a resource of [Policy.Allower] names.
-func (s *snapshot) named(ctx context.Context, tenant, resource string) (Record, error) {
+func (s *snapshot) named(ctx context.Context, tenant, resource string) (Resource, error) {
 	kind, id, one := strings.Cut(resource, "/")
 	if s.tables[kind] == nil {
 		// Not repeated: whoever hands in a bare id may hand in an address.
-		return Record{}, &RequestError{Part: "record", Text: `the resource is no bound type, nor "type/id" of one`}
+		return Resource{}, &RequestError{Part: "resource", Text: `the resource is no bound type, nor "type/id" of one`}
 	}
-	fault := func(text string) (Record, error) {
-		return Record{}, &RequestError{Part: "record", Name: kind, Text: text}
+	fault := func(text string) (Resource, error) {
+		return Resource{}, &RequestError{Part: "resource", Name: kind, Text: text}
 	}
-	find, bad := s.config.Find, checkID("record", kind, "the id behind the slash", id)
+	find, bad := s.config.Find, checkID("resource", kind, "the id behind the slash", id)
 	switch {
 	case one && bad != nil:
-		return Record{}, bad
+		return Resource{}, bad
 	case one && find == nil:
 		return fault("the resource names an id, and nothing can look it up: set Config.Find, or call Check with the record")
 	case !one:
 		id = tenant
 	}
 	if find == nil {
-		return Record{Type: kind, ID: id, Tenant: tenant}, nil
+		return Resource{Type: kind, ID: id, Tenant: tenant}, nil
 	}
 	found, err := find(ctx, tenant, kind, id)
 	if err == nil && (found.Type != kind || found.ID != id) {
@@ -158,5 +158,5 @@ func (s *snapshot) observeCheck(ctx context.Context, action, record string, reas
 	if reason == "" {
 		allowed = 1
 	}
-	s.observe(ctx, "accesscontrol.check", allowed, slog.String("action", action), slog.String("record", record), slog.String("reason", string(reason)))
+	s.observe(ctx, "accesscontrol.check", allowed, slog.String("action", action), slog.String("resource", record), slog.String("reason", string(reason)))
 }

@@ -17,7 +17,7 @@ func homeConfig(policy string) accesscontrol.Config {
 	return accesscontrol.Config{
 		Texts: map[string]string{"a.cedarschema": homeSchema, "a.cedar": policy},
 		Tables: []accesscontrol.Table{{
-			Record: "account", Entity: "Account", Name: "accounts", Key: "id", Tenant: "tenant",
+			Resource: "account", Entity: "Account", Name: "accounts", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "owner", Required: true}, {Attr: "flag", Required: true}, {Attr: "blocked"}},
 		}},
 	}
@@ -57,7 +57,7 @@ func TestAPolicyReadsNoOtherRecord(t *testing.T) {
 		require.NoError(t, err, condition)
 	}
 	config := homeConfig(`@id("p") permit (principal, action, resource) when { principal.lead.region.flag };`)
-	config.Tables = append(config.Tables, accesscontrol.Table{Record: "user", Entity: "User"})
+	config.Tables = append(config.Tables, accesscontrol.Table{Resource: "user", Entity: "User"})
 	_, err := accesscontrol.Load(t.Context(), config)
 	require.ErrorContains(t, err, "principal.lead.region reads another User")
 }

@@ -87,14 +87,14 @@ func TestCheckAndFilterDuringReload(t *testing.T) {
 	closedHash := policy.Hash()
 
 	principal := itemPrincipals()[0]
-	record := func(amount int) accesscontrol.Record {
-		return accesscontrol.Record{Type: "item", ID: "i", Tenant: "main", Attrs: map[string]any{"owner": "x", "stage": "s", "amount": amount, "flag": true}}
+	record := func(amount int) accesscontrol.Resource {
+		return accesscontrol.Resource{Type: "item", ID: "i", Tenant: "main", Attrs: map[string]any{"owner": "x", "stage": "s", "amount": amount, "flag": true}}
 	}
 	var readers sync.WaitGroup
 	for range 4 {
 		readers.Go(func() {
 			for range 150 {
-				d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: principal, Action: "read", Record: record(2)})
+				d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: principal, Action: "read", Resource: record(2)})
 				if err != nil || d.Allowed == (d.PolicySet == closedHash) || d.Allowed != hashes[d.PolicySet] {
 					t.Errorf("a mixed answer: %v %v", d, err)
 				}
@@ -122,12 +122,12 @@ func TestTwoTenantsNeverMix(t *testing.T) {
 	config := itemConfig(`@id("all") permit (principal, action, resource);`)
 	policy, err := accesscontrol.Load(t.Context(), config)
 	require.NoError(t, err)
-	var records []accesscontrol.Record
+	var records []accesscontrol.Resource
 	for i, tenant := range []string{"a", "b", "A", "a ", "' OR 1=1 --"} {
 		id := string(rune('0' + i))
 		_, err := db.ExecContext(t.Context(), "INSERT INTO items (id, tenant, owner, stage, amount, flag) VALUES (?, ?, 'ann', 's', 1, 1)", id, tenant)
 		require.NoError(t, err)
-		records = append(records, accesscontrol.Record{Type: "item", ID: id, Tenant: tenant, Attrs: map[string]any{"owner": "ann", "stage": "s", "amount": 1, "flag": true}})
+		records = append(records, accesscontrol.Resource{Type: "item", ID: id, Tenant: tenant, Attrs: map[string]any{"owner": "ann", "stage": "s", "amount": 1, "flag": true}})
 	}
 	for i, own := range records {
 		principal := itemPrincipals()[0]
@@ -138,7 +138,7 @@ func TestTwoTenantsNeverMix(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, []string{own.ID}, ids)
 		for j, r := range records {
-			d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: principal, Action: "read", Record: r})
+			d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: principal, Action: "read", Resource: r})
 			require.NoError(t, err)
 			require.Equal(t, i == j, d.Allowed)
 			if i != j {

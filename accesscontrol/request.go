@@ -47,9 +47,9 @@ type Entity struct {
 	Parents []Ref
 }
 
-// Record is what is acted upon.
-type Record struct {
-	// Type is the Record name of a [Table], such as "contact".
+// Resource is what is acted upon.
+type Resource struct {
+	// Type is the Resource name of a [Table], such as "contact".
 	Type string
 	// ID is the opaque id; integers as decimal text.
 	ID string
@@ -73,8 +73,8 @@ type Request struct {
 	// Action is the id of a Cedar action, such as "contact.update", behind its
 	// namespace where it stands in two, as in "CRM::read".
 	Action string
-	// Record is acted upon.
-	Record Record
+	// Resource is acted upon.
+	Resource Resource
 }
 
 // Decision is the outcome of [Policy.Decide].

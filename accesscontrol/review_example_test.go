@@ -16,7 +16,7 @@ func ExamplePolicy_WhoCan() {
 	defer done()
 	people := crmPeople()
 	candidates := accesscontrol.Each(people["sales"], people["manager"], people["support"], people["outsider"])
-	record := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}}
+	record := accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}}
 	for access, err := range policy.WhoCan(ctx, candidates, "contact.read.pii", record) {
 		fmt.Println(access.Principal.ID, access.Policies, access.Err, err)
 	}
@@ -57,8 +57,8 @@ func ExampleDiff() {
 		log.Fatal(err)
 	}
 	recorded := accesscontrol.Each(
-		accesscontrol.Request{Principal: crmPeople()["sales"], Action: "contact.read", Record: accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}},
-		accesscontrol.Request{Principal: crmPeople()["support"], Action: "contact.read", Record: accesscontrol.Record{Type: "contact", ID: "c2", Tenant: "main", Attrs: map[string]any{"owner": "bob"}}},
+		accesscontrol.Request{Principal: crmPeople()["sales"], Action: "contact.read", Resource: accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}},
+		accesscontrol.Request{Principal: crmPeople()["support"], Action: "contact.read", Resource: accesscontrol.Resource{Type: "contact", ID: "c2", Tenant: "main", Attrs: map[string]any{"owner": "bob"}}},
 	)
 	for change, err := range accesscontrol.Diff(ctx, policy, next, recorded) {
 		fmt.Println(change.Index, change.Before.Allowed, change.After.Allowed, change.Policies(), err)
@@ -98,7 +98,7 @@ func ExampleShadow() {
 	defer done()
 	shadow := &accesscontrol.Shadow{
 		Policy: policy,
-		Old: func(_ context.Context, who accesscontrol.Principal, action string, record accesscontrol.Record) bool {
+		Old: func(_ context.Context, who accesscontrol.Principal, action string, record accesscontrol.Resource) bool {
 			return record.Attrs["owner"] == who.ID // what decides today
 		},
 		Report: func(_ context.Context, d accesscontrol.Difference) {
@@ -106,7 +106,7 @@ func ExampleShadow() {
 		},
 		Wait: time.Second, // so that this Example prints in order
 	}
-	record := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
+	record := accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
 	if shadow.Check(ctx, crmPeople()["sales"], "contact.read", record) {
 		fmt.Println("ann reads it")
 	}
@@ -129,10 +129,10 @@ func ExampleActor_Outside() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	own := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
+	own := accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "ann"}}
 	foreign := own
 	foreign.Tenant = "other"
-	for _, record := range []accesscontrol.Record{own, foreign} {
+	for _, record := range []accesscontrol.Resource{own, foreign} {
 		answer, err := ann.Outside(ctx, "contact.delete", record)
 		switch answer {
 		case accesscontrol.Permitted:

@@ -22,11 +22,11 @@ func give(row *sqlcond.Row) {
 // read puts a record into the slots of its type. Whatever does not fit the
 // schema is refused: the validation of the policies holds only for records
 // that do.
-func (t *table) read(r *Record, row *sqlcond.Row) error {
+func (t *table) read(r *Resource, row *sqlcond.Row) error {
 	if r.Tenant == "" {
-		return fmt.Errorf("%w: Record.Tenant, the record's", ErrTenant)
+		return fmt.Errorf("%w: Resource.Tenant, the record's", ErrTenant)
 	}
-	if err := checkID("record", r.Type, "id", r.ID); err != nil {
+	if err := checkID("resource", r.Type, "id", r.ID); err != nil {
 		return err
 	}
 	if cap(row.Values) < t.width {
@@ -35,24 +35,24 @@ func (t *table) read(r *Record, row *sqlcond.Row) error {
 	row.Values = row.Values[:t.width]
 	id, err := t.key.settle(sqlcond.TextOf(r.ID))
 	if err != nil {
-		return &RequestError{Part: "record", Name: r.Type, Text: fault(err)}
+		return &RequestError{Part: "resource", Name: r.Type, Text: fault(err)}
 	}
 	row.Values[0] = id
 	for name, v := range r.Attrs {
 		col, known := t.slots[name]
 		if !known {
 			if _, field := t.fields[name]; !field {
-				return &RequestError{Part: "record", Name: name, Text: errUnknown.Error()}
+				return &RequestError{Part: "resource", Name: name, Text: errUnknown.Error()}
 			}
 			continue // a field that no condition looks at
 		}
 		if err := col.read(v, &row.Values[col.Slot]); err != nil {
-			return &RequestError{Part: "record", Name: name, Text: fault(err)}
+			return &RequestError{Part: "resource", Name: name, Text: fault(err)}
 		}
 	}
 	for _, col := range t.required {
 		if row.Values[col.Slot].Kind == sqlcond.Absent {
-			return &RequestError{Part: "record", Name: col.attr, Text: errMissing.Error()}
+			return &RequestError{Part: "resource", Name: col.attr, Text: errMissing.Error()}
 		}
 	}
 	return nil
@@ -110,16 +110,16 @@ func slotOf(v cedarx.Value) sqlcond.Value {
 }
 
 // whole is the record as Cedar sees it, which knows one entity of a name.
-func (r *residual) whole(record *Record) (cedarx.Entity, error) {
+func (r *residual) whole(record *Resource) (cedarx.Entity, error) {
 	entity, err := r.table.entity(record)
 	if own, brought := r.entities[entity.UID]; err == nil && brought && !own.Attributes.Equal(entity.Attributes) {
-		err = &RequestError{Part: "record", Name: record.Type, Text: "the record is an entity of the principal, with other attributes"}
+		err = &RequestError{Part: "resource", Name: record.Type, Text: "the record is an entity of the principal, with other attributes"}
 	}
 	return entity, err
 }
 
 // entity is the record without what is sealed.
-func (t *table) entity(r *Record) (cedarx.Entity, error) {
+func (t *table) entity(r *Resource) (cedarx.Entity, error) {
 	values := make(map[string]any, len(r.Attrs))
 	attrs := make(cedarx.Attributes, len(t.slots))
 	for name := range t.slots {
@@ -130,7 +130,7 @@ func (t *table) entity(r *Record) (cedarx.Entity, error) {
 	}
 	record, name, err := attributesOf(attrs, values)
 	if err != nil {
-		return cedarx.Entity{}, &RequestError{Part: "record", Name: name, Text: fault(err)}
+		return cedarx.Entity{}, &RequestError{Part: "resource", Name: name, Text: fault(err)}
 	}
 	return cedarx.Entity{UID: cedarx.NewEntityUID(t.kind, r.ID), Attributes: record}, nil
 }

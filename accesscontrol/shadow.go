@@ -18,7 +18,7 @@ type Shadow struct {
 	// Policy is what shall decide one day.
 	Policy *Policy
 	// Old decides today. Nil answers no.
-	Old func(ctx context.Context, principal Principal, action string, record Record) bool
+	Old func(ctx context.Context, principal Principal, action string, record Resource) bool
 	// Report gets each difference, from several goroutines at once. Nil leaves
 	// them to the counters of [Shadow.Count].
 	Report func(ctx context.Context, d Difference)
@@ -29,7 +29,7 @@ type Shadow struct {
 	// of which there are ShadowLimit at most: while there are, nothing is
 	// compared.
 	Wait time.Duration
-	// Verbose lets Principal and Record of the questions into the differences.
+	// Verbose lets Principal and Resource of the questions into the differences.
 	// They are personal data, and must not be changed after the call, then.
 	Verbose bool
 
@@ -46,8 +46,8 @@ const (
 // Difference is a question that the policy answers otherwise than the old code.
 // But for Request it holds no personal data.
 type Difference struct {
-	// Action and Record (its type) are what was asked.
-	Action, Record string
+	// Action and Resource (its type) are what was asked.
+	Action, Resource string
 	// Old is the answer that holds.
 	Old bool
 	// New is what the policy answers; it means nothing where Err is set.
@@ -77,7 +77,7 @@ var errShadow = errors.New("accesscontrol: the policy panicked beside the old co
 
 // Check answers what Old answers. Principal and record are read before it
 // returns, and may be changed after that.
-func (s *Shadow) Check(ctx context.Context, principal Principal, action string, record Record) bool {
+func (s *Shadow) Check(ctx context.Context, principal Principal, action string, record Resource) bool {
 	old := s.Old != nil && s.Old(ctx, principal, action, record)
 	if asked := s.asked.Add(1); s.Every > 1 && (asked-1)%int64(s.Every) != 0 {
 		return old
@@ -87,7 +87,7 @@ func (s *Shadow) Check(ctx context.Context, principal Principal, action string, 
 		s.skipped.Add(1)
 		return old
 	}
-	d := Difference{Action: action, Record: record.Type, Old: old}
+	d := Difference{Action: action, Resource: record.Type, Old: old}
 	if s.Verbose {
 		d.Request = Request{principal, action, record}
 	}
@@ -138,7 +138,7 @@ func guarded(answer func() (Decision, error)) (d Decision, err error) {
 }
 
 // prepared reads the question, and leaves to answer what may take its time.
-func (s *Shadow) prepared(principal *Principal, action string, record *Record) (answer func() (Decision, error)) {
+func (s *Shadow) prepared(principal *Principal, action string, record *Resource) (answer func() (Decision, error)) {
 	fails := func(err error) func() (Decision, error) {
 		return func() (Decision, error) { return Decision{}, err }
 	}
@@ -171,7 +171,7 @@ func (s *Shadow) prepared(principal *Principal, action string, record *Record) (
 	}
 	tenant := record.Tenant
 	return func() (Decision, error) {
-		r, err := state.known(asked{action, q.table.Record}, q)
+		r, err := state.known(asked{action, q.table.Resource}, q)
 		if err != nil {
 			return Decision{}, err
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/crmguard/crmguard/accesscontrol"
 )
 
-func ownerIs(_ context.Context, p accesscontrol.Principal, _ string, r accesscontrol.Record) bool {
+func ownerIs(_ context.Context, p accesscontrol.Principal, _ string, r accesscontrol.Resource) bool {
 	return r.Attrs["owner"] == p.ID
 }
 
@@ -50,7 +50,7 @@ func TestAShadowAnswersWhatTheOldCodeAnswers(t *testing.T) {
 		broken := contactOf("ann")
 		broken.Attrs["country"] = 7
 		require.True(t, shadow.Check(t.Context(), people["sales"], "contact.read", broken))
-		audit := accesscontrol.Record{Type: "audit", ID: "main", Tenant: "main"}
+		audit := accesscontrol.Resource{Type: "audit", ID: "main", Tenant: "main"}
 		require.False(t, shadow.Check(t.Context(), people["auditor"], "audit.read", audit))
 		synctest.Wait()
 		got := seen.list()
@@ -78,12 +78,12 @@ func TestAShadowAsksThePolicyItself(t *testing.T) {
 	n := 0
 	for _, who := range crmPeople() {
 		for _, r := range records {
-			want, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: who, Action: "contact.read", Record: r})
+			want, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: who, Action: "contact.read", Resource: r})
 			require.NoError(t, err)
 			var seen reports
 			shadow := &accesscontrol.Shadow{
 				Policy: policy, Report: seen.add, Wait: time.Minute,
-				Old: func(context.Context, accesscontrol.Principal, string, accesscontrol.Record) bool {
+				Old: func(context.Context, accesscontrol.Principal, string, accesscontrol.Resource) bool {
 					return !want.Allowed
 				},
 			}
@@ -149,7 +149,7 @@ func TestAShadowLetsGoOfWhoeverLeaves(t *testing.T) {
 func TestAShadowReadsBeforeItReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen reports
-		shadow := &accesscontrol.Shadow{Policy: loadCRM(t), Report: seen.add, Old: func(context.Context, accesscontrol.Principal, string, accesscontrol.Record) bool { return true }}
+		shadow := &accesscontrol.Shadow{Policy: loadCRM(t), Report: seen.add, Old: func(context.Context, accesscontrol.Principal, string, accesscontrol.Resource) bool { return true }}
 		ctx, leave := context.WithCancel(t.Context())
 		leave() // so that the call may come back first
 		for range 50 {
@@ -198,7 +198,7 @@ func TestAShadowSurvivesWhatThePolicyDoes(t *testing.T) {
 		verbose := &accesscontrol.Shadow{Policy: loadCRM(t), Report: seen.add, Verbose: true}
 		verbose.Check(t.Context(), who, "contact.read", record)
 		synctest.Wait()
-		require.Equal(t, record, seen.list()[1].Request.Record)
+		require.Equal(t, record, seen.list()[1].Request.Resource)
 		require.False(t, errors.Is(seen.list()[1].Err, panicking{}))
 	})
 }

@@ -276,7 +276,7 @@ func (s *snapshot) translatable(policies []*cedarx.Policy) (problems []Problem) 
 				err = errNUL
 			}
 			if refused, is := errors.AsType[*untranslatable](err); is {
-				problems = append(problems, Problem{Policy: p.ID, Position: p.Position, Text: refused.text + ", on records of type " + t.Record})
+				problems = append(problems, Problem{Policy: p.ID, Position: p.Position, Text: refused.text + ", on records of type " + t.Resource})
 			}
 		}
 	}

@@ -57,7 +57,7 @@ func (s *snapshot) bindEntities(entities []Entity) (problems []Problem) {
 	for i, e := range entities {
 		for _, t := range s.tables {
 			if t.Name == "" && string(t.kind) == e.Type {
-				say(i, "it is a record of type "+t.Record+", which has no table: the record says what it is, at each call")
+				say(i, "it is a record of type "+t.Resource+", which has no table: the record says what it is, at each call")
 			}
 		}
 		if err := s.addEntity(known, "entity", e); err != nil {

@@ -42,12 +42,12 @@ func TestStaticEntitiesAreAsIfBroughtAlong(t *testing.T) {
 				bare.Entities = p.Entities[len(p.Entities)-1:]
 			}
 			for _, r := range records {
-				want, err := brought.Decide(t.Context(), accesscontrol.Request{Principal: p, Action: "read", Record: r})
+				want, err := brought.Decide(t.Context(), accesscontrol.Request{Principal: p, Action: "read", Resource: r})
 				require.NoError(t, err)
-				got, err := static.Decide(t.Context(), accesscontrol.Request{Principal: bare, Action: "read", Record: r})
+				got, err := static.Decide(t.Context(), accesscontrol.Request{Principal: bare, Action: "read", Resource: r})
 				require.NoError(t, err)
 				require.Equal(t, want, got, text)
-				cedar, err := static.Cedar(t.Context(), accesscontrol.Request{Principal: bare, Action: "read", Record: r})
+				cedar, err := static.Cedar(t.Context(), accesscontrol.Request{Principal: bare, Action: "read", Resource: r})
 				require.NoError(t, err)
 				got.Nearest = accesscontrol.Nearest{}
 				require.Equal(t, cedar, got, text)
@@ -92,7 +92,7 @@ func TestATreeInTheConfigMovesWithAReload(t *testing.T) {
 	boss.Entities, boss.Attrs["teams"] = nil, []string{"world"}
 	actor, err := policy.For(boss)
 	require.NoError(t, err)
-	record := accesscontrol.Record{Type: "item", ID: "i", Tenant: "main", Attrs: map[string]any{"owner": "x", "team": "bern", "stage": "", "amount": 1, "flag": true}}
+	record := accesscontrol.Resource{Type: "item", ID: "i", Tenant: "main", Attrs: map[string]any{"owner": "x", "team": "bern", "stage": "", "amount": 1, "flag": true}}
 	require.NoError(t, actor.Check(t.Context(), "read", record))
 	where, err := actor.Filter(t.Context(), "read", "item")
 	require.NoError(t, err)
@@ -159,11 +159,11 @@ func TestStaticEntitiesAreCheckedAtLoad(t *testing.T) {
 func TestStaticEntitiesAreSeenWhereThereIsNoTable(t *testing.T) {
 	ann := itemPrincipals()[0]
 	config := itemConfig(`@id("like-lead") permit (principal, action == Action::"read", resource) when { [resource.stage].contains(principal.lead.region) };`)
-	config.Tables = []accesscontrol.Table{{Record: "item", Entity: "Item", Read: "read"}}
+	config.Tables = []accesscontrol.Table{{Resource: "item", Entity: "Item", Read: "read"}}
 	config.Entities, ann.Entities = ann.Entities, nil
 	policy, err := accesscontrol.Load(t.Context(), config)
 	require.NoError(t, err)
-	record := accesscontrol.Record{Type: "item", ID: "i", Tenant: "main", Attrs: map[string]any{"owner": "x", "stage": "a", "amount": 1, "flag": true}}
+	record := accesscontrol.Resource{Type: "item", ID: "i", Tenant: "main", Attrs: map[string]any{"owner": "x", "stage": "a", "amount": 1, "flag": true}}
 	require.NoError(t, policy.Check(t.Context(), ann, "read", record))
 	record.Attrs["stage"] = "b"
 	require.ErrorIs(t, policy.Check(t.Context(), ann, "read", record), accesscontrol.ErrDenied)

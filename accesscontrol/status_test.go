@@ -88,7 +88,7 @@ func TestWhatNobodyMayAskAndNobodyMayDoIsFound(t *testing.T) {
 	require.NoError(t, policy.Reload(t.Context(), config))
 	require.Equal(t, accesscontrol.HealthNotice, found(t, policy, "accesscontrol.types.unbound", "Memo").Level)
 	require.EqualValues(t, 1, found(t, policy, "accesscontrol.types.unbound", "").Value)
-	config.Tables = append(config.Tables, accesscontrol.Table{Record: "memo", Entity: "Memo", Read: "memo.read"})
+	config.Tables = append(config.Tables, accesscontrol.Table{Resource: "memo", Entity: "Memo", Read: "memo.read"})
 	config.Texts["crm.cedar"] = `@id("deals") permit (principal, action == Action::"deal.read", resource);`
 	require.NoError(t, policy.Reload(t.Context(), config))
 	require.Equal(t, accesscontrol.HealthOK, found(t, policy, "accesscontrol.types.unbound", "").Level)

@@ -49,14 +49,14 @@ func (s *standing) filter(ctx context.Context, action, record string) (Where, er
 		return Where{}, err
 	}
 	if r.table.Name == "" {
-		return Where{}, &RequestError{Part: "record", Name: record, Text: "the binding names no SQL table"}
+		return Where{}, &RequestError{Part: "resource", Name: record, Text: "the binding names no SQL table"}
 	}
 	r.once.Do(r.measure)
 	if r.values > MaxValues {
 		return Where{}, ErrTooLarge
 	}
 	if s.set.config.Observe != nil {
-		s.set.observe(ctx, "accesscontrol.filter", float64(r.values), slog.String("action", action), slog.String("record", record))
+		s.set.observe(ctx, "accesscontrol.filter", float64(r.values), slog.String("action", action), slog.String("resource", record))
 	}
 	if r.nothing {
 		return Where{}, nil

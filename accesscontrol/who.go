@@ -25,7 +25,7 @@ type Access struct {
 // it: what was yielded is not all, then.
 //
 // What it yields is about people: it is for administrators.
-func (p *Policy) WhoCan(ctx context.Context, candidates iter.Seq2[Principal, error], action string, record Record) iter.Seq2[Access, error] {
+func (p *Policy) WhoCan(ctx context.Context, candidates iter.Seq2[Principal, error], action string, record Resource) iter.Seq2[Access, error] {
 	return func(yield func(Access, error) bool) {
 		s, err := p.snapshot()
 		if err == nil && candidates == nil {

@@ -104,13 +104,13 @@ func TestReviewsMeasureNothing(t *testing.T) {
 	for _, err := range policy.WhoCan(t.Context(), accesscontrol.Each(people["support"], people["outsider"]), "contact.read", contactOf("bob")) {
 		require.NoError(t, err)
 	}
-	request := accesscontrol.Request{Principal: people["outsider"], Action: "contact.read", Record: contactOf("bob")}
+	request := accesscontrol.Request{Principal: people["outsider"], Action: "contact.read", Resource: contactOf("bob")}
 	for _, err := range accesscontrol.Diff(t.Context(), policy, policy, accesscontrol.Each(request)) {
 		require.NoError(t, err)
 	}
 	_, err = policy.WhatCan(t.Context(), people["sales"])
 	require.NoError(t, err)
 	require.Zero(t, seen)
-	require.ErrorIs(t, policy.Check(t.Context(), request.Principal, request.Action, request.Record), accesscontrol.ErrDenied)
+	require.ErrorIs(t, policy.Check(t.Context(), request.Principal, request.Action, request.Resource), accesscontrol.ErrDenied)
 	require.Equal(t, 1, seen)
 }

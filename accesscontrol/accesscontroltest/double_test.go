@@ -14,12 +14,12 @@ func TestDoubles(t *testing.T) {
 	schema, err := os.ReadFile("../testdata/crm.cedarschema")
 	require.NoError(t, err)
 	tables := []accesscontrol.Table{{
-		Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
+		Resource: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
 		Columns: []accesscontrol.Column{{Attr: "owner", Required: true}},
 		Read:    "contact.read",
 	}}
 	principal := accesscontrol.Principal{Tenant: "main", ID: "ann", Attrs: map[string]any{"accounts": []string{}, "countries": []string{}}}
-	record := accesscontrol.Record{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "bob"}}
+	record := accesscontrol.Resource{Type: "contact", ID: "c1", Tenant: "main", Attrs: map[string]any{"owner": "bob"}}
 	for _, config := range []accesscontrol.Config{
 		{Files: os.DirFS("testdata"), Tables: tables},
 		{Texts: map[string]string{"crm.cedarschema": string(schema), "crm.cedar": "not cedar at all"}, Tables: tables},

@@ -29,15 +29,15 @@ const Suffix = ".cedartest"
 //	{
 //	  "tenant": "main",
 //	  "principals": {"ann": {"parents": [{"type": "Role", "id": "sales"}], "attrs": {"accounts": []}}},
-//	  "records": {"c1": {"type": "contact", "attrs": {"owner": "ann"}}},
+//	  "resources": {"c1": {"type": "contact", "attrs": {"owner": "ann"}}},
 //	  "tests": [
-//	    {"principal": "ann", "action": "contact.read", "record": "c1", "allowed": true, "policies": ["sales-own"]},
-//	    {"principal": "ann", "action": "contact.delete", "record": "c1", "allowed": false, "reason": "not_permitted"}
+//	    {"principal": "ann", "action": "contact.read", "resource": "c1", "allowed": true, "policies": ["sales-own"]},
+//	    {"principal": "ann", "action": "contact.delete", "resource": "c1", "allowed": false, "reason": "not_permitted"}
 //	  ]
 //	}
 //
 // The members of a principal and a record are the fields of
-// [accesscontrol.Principal] and [accesscontrol.Record]; a member that nothing
+// [accesscontrol.Principal] and [accesscontrol.Resource]; a member that nothing
 // knows is a fault. Policies and reason are compared where they stand.
 func Run(t *testing.T, policy *accesscontrol.Policy, fsys fs.FS) {
 	t.Helper()
@@ -85,17 +85,17 @@ func testFiles(fsys fs.FS) (names []string, err error) {
 type file struct {
 	Tenant     string
 	Principals map[string]accesscontrol.Principal
-	Records    map[string]accesscontrol.Record
+	Resources  map[string]accesscontrol.Resource
 	Tests      []testCase
 }
 
 // testCase is one question with what is expected.
 type testCase struct {
-	Name                      string
-	Principal, Action, Record string
-	Allowed                   *bool
-	Policies                  *[]string
-	Reason                    accesscontrol.Reason
+	Name                        string
+	Principal, Action, Resource string
+	Allowed                     *bool
+	Policies                    *[]string
+	Reason                      accesscontrol.Reason
 
 	request accesscontrol.Request
 }
@@ -120,17 +120,17 @@ func parse(text []byte) ([]testCase, error) {
 		if !known {
 			return nil, fmt.Errorf("test %d: principals have no %q", i, c.Principal)
 		}
-		record, known := f.Records[c.Record]
+		record, known := f.Resources[c.Resource]
 		if !known {
-			return nil, fmt.Errorf("test %d: records have no %q", i, c.Record)
+			return nil, fmt.Errorf("test %d: resources have no %q", i, c.Resource)
 		}
 		if c.Allowed == nil {
 			return nil, fmt.Errorf("test %d: allowed is missing: say true or false", i)
 		}
-		who.ID, record.ID = either(who.ID, c.Principal), either(record.ID, c.Record)
+		who.ID, record.ID = either(who.ID, c.Principal), either(record.ID, c.Resource)
 		who.Tenant, record.Tenant = either(who.Tenant, f.Tenant), either(record.Tenant, f.Tenant)
-		c.request = accesscontrol.Request{Principal: who, Action: c.Action, Record: record}
-		c.Name = either(c.Name, c.Principal+" "+c.Action+" "+c.Record)
+		c.request = accesscontrol.Request{Principal: who, Action: c.Action, Resource: record}
+		c.Name = either(c.Name, c.Principal+" "+c.Action+" "+c.Resource)
 	}
 	return f.Tests, nil
 }
@@ -145,7 +145,7 @@ func either(first, second string) string {
 // verdict is empty, or says what is not as expected.
 func (c *testCase) verdict(d accesscontrol.Decision, err error) string {
 	if err != nil {
-		return fmt.Sprintf("%s on %s for %s: cannot be answered: %v", c.Action, c.Record, c.Principal, err)
+		return fmt.Sprintf("%s on %s for %s: cannot be answered: %v", c.Action, c.Resource, c.Principal, err)
 	}
 	var faults []string
 	if d.Allowed != *c.Allowed {
@@ -163,7 +163,7 @@ func (c *testCase) verdict(d accesscontrol.Decision, err error) string {
 	if len(faults) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s on %s for %s: %s; %s", c.Action, c.Record, c.Principal, described(d), strings.Join(faults, ", "))
+	return fmt.Sprintf("%s on %s for %s: %s; %s", c.Action, c.Resource, c.Principal, described(d), strings.Join(faults, ", "))
 }
 
 func answer(allowed bool) string {

@@ -30,24 +30,24 @@ func TestAVerdictExplainsItself(t *testing.T) {
 		{"other reason", testCase{Allowed: &no, Reason: accesscontrol.Forbidden}, denied, nil, "read on c1 for ann: denied: not_permitted, failing f, nearest permit own needs resource.owner == principal; want the reason forbidden"},
 		{"no answer", testCase{Allowed: &no}, accesscontrol.Decision{}, errors.New("bad request"), "read on c1 for ann: cannot be answered: bad request"},
 	} {
-		c.test.Principal, c.test.Action, c.test.Record = "ann", "read", "c1"
+		c.test.Principal, c.test.Action, c.test.Resource = "ann", "read", "c1"
 		require.Equal(t, c.want, c.test.verdict(c.is, c.err), c.name)
 	}
 }
 
 // What would be read as less than it says is refused.
 func TestAFileIsReadWholeOrNotAtAll(t *testing.T) {
-	const who, what = `"principals": {"ann": {}}`, `"records": {"c1": {"type": "contact"}}`
+	const who, what = `"principals": {"ann": {}}`, `"resources": {"c1": {"type": "contact"}}`
 	for text, want := range map[string]string{
 		``:   "EOF",
 		`{}`: "there is no test in it",
-		`{` + who + `, ` + what + `, "tests": [{"principal": "bob", "record": "c1", "allowed": true}]}`:                  `test 0: principals have no "bob"`,
-		`{` + who + `, ` + what + `, "tests": [{"principal": "ann", "record": "c2", "allowed": true}]}`:                  `test 0: records have no "c2"`,
-		`{` + who + `, ` + what + `, "tests": [{"principal": "ann", "record": "c1"}]}`:                                   "test 0: allowed is missing",
-		`{` + who + `, ` + what + `, "tests": [{"principal": "ann", "record": "c1", "allowed": true, "policy": ["x"]}]}`: `unknown field "policy"`,
-		`{"principals": {"ann": {"role": "admin"}}, ` + what + `, "tests": []}`:                                          `unknown field "role"`,
-		`{` + who + `, ` + what + `, "tests": [{"principal": "ann", "record": "c1", "allowed": true}]} {"tests": []}`:    "something stands behind the closing brace",
-		`{` + who + `, ` + what + `, "tests": [{"principal": "ann", "record": "c1", "allowed": "yes"}]}`:                 "cannot unmarshal",
+		`{` + who + `, ` + what + `, "tests": [{"principal": "bob", "resource": "c1", "allowed": true}]}`:                  `test 0: principals have no "bob"`,
+		`{` + who + `, ` + what + `, "tests": [{"principal": "ann", "resource": "c2", "allowed": true}]}`:                  `test 0: resources have no "c2"`,
+		`{` + who + `, ` + what + `, "tests": [{"principal": "ann", "resource": "c1"}]}`:                                   "test 0: allowed is missing",
+		`{` + who + `, ` + what + `, "tests": [{"principal": "ann", "resource": "c1", "allowed": true, "policy": ["x"]}]}`: `unknown field "policy"`,
+		`{"principals": {"ann": {"role": "admin"}}, ` + what + `, "tests": []}`:                                            `unknown field "role"`,
+		`{` + who + `, ` + what + `, "tests": [{"principal": "ann", "resource": "c1", "allowed": true}]} {"tests": []}`:    "something stands behind the closing brace",
+		`{` + who + `, ` + what + `, "tests": [{"principal": "ann", "resource": "c1", "allowed": "yes"}]}`:                 "cannot unmarshal",
 	} {
 		_, err := parse([]byte(text))
 		require.ErrorContains(t, err, want, text)

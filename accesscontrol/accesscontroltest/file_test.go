@@ -19,7 +19,7 @@ func TestPoliciesFromFiles(t *testing.T) {
 		texts[name] = string(text)
 	}
 	policy, err := accesscontrol.Load(t.Context(), accesscontrol.Config{Texts: texts, Tables: []accesscontrol.Table{
-		{Record: "contact", Entity: "Contact"}, {Record: "deal", Entity: "Deal"},
+		{Resource: "contact", Entity: "Contact"}, {Resource: "deal", Entity: "Deal"},
 	}})
 	require.NoError(t, err)
 	ran := 0

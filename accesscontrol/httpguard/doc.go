@@ -14,11 +14,11 @@
 //
 //	func route(r *http.Request, who accesscontrol.Principal) (httpguard.Question, error) {
 //		record, err := contacts.Find(r.Context(), r.PathValue("id")) // ErrMissing: 404
-//		return httpguard.Question{Action: "contact.read", Record: record}, err
+//		return httpguard.Question{Action: "contact.read", Resource: record}, err
 //	}
 //
 //	func show(w http.ResponseWriter, r *http.Request) {
-//		access, _ := httpguard.From(r.Context()) // Actor and Record
+//		access, _ := httpguard.From(r.Context()) // Actor and Resource
 //		…
 //	}
 //

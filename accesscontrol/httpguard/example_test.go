@@ -29,13 +29,13 @@ func route(r *http.Request, who accesscontrol.Principal) (httpguard.Question, er
 		return httpguard.Question{}, httpguard.ErrMissing // 404
 	}
 	action := map[string]string{http.MethodGet: "contact.read", http.MethodDelete: "contact.delete"}[r.Method]
-	record := accesscontrol.Record{Type: "contact", ID: id, Tenant: who.Tenant, Attrs: map[string]any{"owner": owner}}
-	return httpguard.Question{Action: action, Record: record}, nil
+	record := accesscontrol.Resource{Type: "contact", ID: id, Tenant: who.Tenant, Attrs: map[string]any{"owner": owner}}
+	return httpguard.Question{Action: action, Resource: record}, nil
 }
 
 func show(w http.ResponseWriter, r *http.Request) {
 	access, _ := httpguard.From(r.Context())
-	fmt.Fprint(w, access.Question.Record.ID, " for ", access.Principal.ID)
+	fmt.Fprint(w, access.Question.Resource.ID, " for ", access.Principal.ID)
 }
 
 // Ann reads her contact, and may not delete it; of Bob's she hears as of one
@@ -47,7 +47,7 @@ func Example() {
 			"crm.cedar":       `@id("own") permit (principal, action == Action::"contact.read", resource) when { resource.owner == principal };`,
 		},
 		Tables: []accesscontrol.Table{{
-			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
+			Resource: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "owner", Required: true}}, Read: "contact.read",
 		}},
 	})

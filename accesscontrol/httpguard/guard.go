@@ -30,10 +30,10 @@ type Route func(r *http.Request, who accesscontrol.Principal) (Question, error)
 type Question struct {
 	// Action is the id of a Cedar action.
 	Action string
-	// Record is acted upon, with all that policies look at. For the Create
+	// Resource is acted upon, with all that policies look at. For the Create
 	// action it is the record as it would become.
-	Record accesscontrol.Record
-	// List says that there is no single record: of Record only the Type counts,
+	Resource accesscontrol.Resource
+	// List says that there is no single record: of Resource only the Type counts,
 	// and the handler puts the filter of the Actor into its query. It is called
 	// for whoever is logged in, since a list without rows is an answer.
 	List bool
@@ -159,12 +159,12 @@ func (g *guarded) ask(r *http.Request) (access Access, status int, cause error) 
 	}
 	access = Access{Actor: actor, Principal: principal, Question: question}
 	if question.List {
-		if _, err := actor.Filter(r.Context(), question.Action, question.Record.Type); err != nil {
+		if _, err := actor.Filter(r.Context(), question.Action, question.Resource.Type); err != nil {
 			return Access{}, unanswered, err
 		}
 		return access, http.StatusOK, nil
 	}
-	answer, err := actor.Outside(r.Context(), question.Action, question.Record)
+	answer, err := actor.Outside(r.Context(), question.Action, question.Resource)
 	return access, statuses[answer], err
 }
 

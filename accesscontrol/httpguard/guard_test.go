@@ -29,7 +29,7 @@ func crm(t *testing.T) *accesscontrol.Policy {
 	policy, err := accesscontrol.Load(t.Context(), accesscontrol.Config{
 		Texts: texts,
 		Tables: []accesscontrol.Table{{
-			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
+			Resource: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{
 				{Attr: "owner", Required: true},
 				{Attr: "account"},
@@ -50,17 +50,17 @@ var ann = accesscontrol.Principal{
 
 func annActs(*http.Request) (accesscontrol.Principal, error) { return ann, nil }
 
-func contact(tenant, owner string, more ...any) accesscontrol.Record {
-	r := accesscontrol.Record{Type: "contact", ID: "secret-id", Tenant: tenant, Attrs: map[string]any{"owner": owner}}
+func contact(tenant, owner string, more ...any) accesscontrol.Resource {
+	r := accesscontrol.Resource{Type: "contact", ID: "secret-id", Tenant: tenant, Attrs: map[string]any{"owner": owner}}
 	for i := 0; i < len(more); i += 2 {
 		r.Attrs[more[i].(string)] = more[i+1]
 	}
 	return r
 }
 
-func asks(action string, record accesscontrol.Record) httpguard.Route {
+func asks(action string, record accesscontrol.Resource) httpguard.Route {
 	return func(*http.Request, accesscontrol.Principal) (httpguard.Question, error) {
-		return httpguard.Question{Action: action, Record: record}, nil
+		return httpguard.Question{Action: action, Resource: record}, nil
 	}
 }
 
@@ -108,7 +108,7 @@ func TestEachAnswerHasItsStatus(t *testing.T) {
 	own := asks("contact.read", contact("main", "ann"))
 	list := func(kind, action string) httpguard.Route {
 		return func(*http.Request, accesscontrol.Principal) (httpguard.Question, error) {
-			return httpguard.Question{Action: action, List: true, Record: accesscontrol.Record{Type: kind}}, nil
+			return httpguard.Question{Action: action, List: true, Resource: accesscontrol.Resource{Type: kind}}, nil
 		}
 	}
 	for _, c := range []struct {
@@ -284,10 +284,10 @@ func TestAHandlerGetsTheActor(t *testing.T) {
 		called = true
 		access, ok := httpguard.From(r.Context())
 		require.True(t, ok)
-		require.Equal(t, contact("main", "ann"), access.Question.Record)
+		require.Equal(t, contact("main", "ann"), access.Question.Resource)
 		require.Equal(t, ann, access.Principal)
-		require.NoError(t, access.Actor.Check(r.Context(), "contact.update", access.Question.Record))
-		require.ErrorIs(t, access.Actor.Check(r.Context(), "contact.delete", access.Question.Record), accesscontrol.ErrDenied)
+		require.NoError(t, access.Actor.Check(r.Context(), "contact.update", access.Question.Resource))
+		require.ErrorIs(t, access.Actor.Check(r.Context(), "contact.delete", access.Question.Resource), accesscontrol.ErrDenied)
 		w.WriteHeader(http.StatusTeapot)
 	}))
 	w := httptest.NewRecorder()

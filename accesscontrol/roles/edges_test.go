@@ -150,10 +150,10 @@ func TestWhatNewTakesLoads(t *testing.T) {
 	names := rapid.OneOf(good, good, good, good, good, good, good, bad)
 	taken := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		attr, other, entity, record, role := names.Draw(rt, "attr"), names.Draw(rt, "other"), names.Draw(rt, "entity"), names.Draw(rt, "record"), names.Draw(rt, "role")
+		attr, other, entity, record, role := names.Draw(rt, "attr"), names.Draw(rt, "other"), names.Draw(rt, "entity"), names.Draw(rt, "resource"), names.Draw(rt, "role")
 		m := roles.Model{
 			Tables: []accesscontrol.Table{{
-				Record: record, Entity: entity, Name: "t", Key: "id", Tenant: "tenant",
+				Resource: record, Entity: entity, Name: "t", Key: "id", Tenant: "tenant",
 				Columns: []accesscontrol.Column{{Attr: attr, Name: "c1", Required: rapid.Bool().Draw(rt, "required")}, {Attr: other, Name: "c2"}},
 			}},
 			Roles: map[string]roles.Role{role: roles.Can(record+"."+names.Draw(rt, "verb")).Reach(rapid.SampledFrom([]roles.Reach{roles.Own, roles.Unit, roles.Units, roles.Reports, roles.Territory}).Draw(rt, "reach"), attr)},

@@ -29,7 +29,7 @@ func exampleStore() (ctx context.Context, store *roles.Store, done func()) {
 func exampleSet() *roles.Set {
 	return must(roles.New(roles.Model{
 		Tables: []accesscontrol.Table{{
-			Record: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
+			Resource: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "owner_id", Required: true}, {Attr: "unit_id", Required: true}},
 		}},
 		Roles: map[string]roles.Role{
@@ -62,7 +62,7 @@ func ExampleNew() {
 	fmt.Println(err)
 	// Output:
 	// roles: model refused: role boss: inherits from "chief", which is no role of the model
-	// role rep: action deal.read is about no table: an action is the Record of a table, a point and a verb
+	// role rep: action deal.read is about no table: an action is the Resource of a table, a point and a verb
 }
 
 // Each data scope of a CRM is a word behind Can.
@@ -80,8 +80,8 @@ func ExampleSet_Principal() {
 	ctx, set := context.Background(), exampleSet()
 	policy := must(accesscontrol.Load(ctx, set.Config()))
 	ann := must(set.Principal(ctx, "main", "ann", roles.Grant{Role: "rep"}, roles.Grant{Role: "manager", Scope: roles.InUnit("south")}))
-	deal := accesscontrol.Record{Type: "deal", ID: "d1", Tenant: "main", Attrs: map[string]any{"owner_id": "bob", "unit_id": "south"}}
-	decision := must(policy.Decide(ctx, accesscontrol.Request{Principal: ann, Action: "deal.read", Record: deal}))
+	deal := accesscontrol.Resource{Type: "deal", ID: "d1", Tenant: "main", Attrs: map[string]any{"owner_id": "bob", "unit_id": "south"}}
+	decision := must(policy.Decide(ctx, accesscontrol.Request{Principal: ann, Action: "deal.read", Resource: deal}))
 	fmt.Println(decision.Allowed, decision.Policies)
 	fmt.Println(policy.Check(ctx, ann, "deal.update", deal))
 	// Output:
@@ -167,7 +167,7 @@ func ExampleStore_Principal() {
 		return store.Principal(ctx, "main", "root")
 	})
 	fmt.Println(allow(ctx, "deal.read", "lead/1"))
-	// Output: accesscontrol: bad request: record: the resource is no bound type, nor "type/id" of one
+	// Output: accesscontrol: bad request: resource: the resource is no bound type, nor "type/id" of one
 }
 
 func ExampleKeysFrom() {

@@ -39,7 +39,7 @@ func Example_firstLines() {
 		"auditor": roles.Can("deal.read"),                                 // 全公司
 	}
 	set := must(roles.New(roles.Model{Roles: crm, Tables: []accesscontrol.Table{{
-		Record: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
+		Resource: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
 		Columns: []accesscontrol.Column{{Attr: "owner_id", Required: true}, {Attr: "unit_id", Required: true}},
 	}}}))
 	policy := must(accesscontrol.Load(ctx, set.Config()))

@@ -23,7 +23,7 @@ func Example_list() {
 func list(ctx context.Context, db *sql.DB, person string) []string {
 	set := must(roles.New(roles.Model{
 		Tables: []accesscontrol.Table{{
-			Record: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
+			Resource: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant",
 			Columns: []accesscontrol.Column{{Attr: "owner_id", Required: true}, {Attr: "unit_id", Required: true}},
 		}},
 		Roles: map[string]roles.Role{

@@ -11,7 +11,7 @@ import (
 // application; [New] checks it.
 type Model struct {
 	// Tables bind the records, as in accesscontrol.Config. An action is the
-	// Record of one of them, a point and a verb: "deal.read".
+	// Resource of one of them, a point and a verb: "deal.read".
 	Tables []accesscontrol.Table
 	// Roles by name: 1 to 63 of A-Z a-z 0-9 _ and -, the first one a letter or a
 	// digit. Who composes further roles at run time, does it with [Store.Define].

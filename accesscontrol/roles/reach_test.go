@@ -100,9 +100,9 @@ func TestRolesMeanWhatTheySay(t *testing.T) {
 	require.NoError(t, err)
 	choice := rand.New(rand.NewPCG(10, 1))
 	one := func(of ...any) any { return of[choice.IntN(len(of))] }
-	var deals []accesscontrol.Record
+	var deals []accesscontrol.Resource
 	for i := range 120 {
-		deals = append(deals, accesscontrol.Record{Type: "deal", ID: fmt.Sprintf("d%03d", i), Tenant: one("main", "main", "main", "other").(string), Attrs: map[string]any{
+		deals = append(deals, accesscontrol.Resource{Type: "deal", ID: fmt.Sprintf("d%03d", i), Tenant: one("main", "main", "main", "other").(string), Attrs: map[string]any{
 			"owner_id": one("ann", "bob", "eve"), "unit_id": one(nil, "south", "city", "lake", "north", "x", "Unit/south"), "team_id": one(nil, "x", "y"), "territory_id": one("eu", "de", "fr", "us"),
 		}})
 	}

@@ -14,9 +14,9 @@ import (
 // concurrent use.
 type Set struct {
 	model   Model
-	tables  map[string]*accesscontrol.Table // by Record
+	tables  map[string]*accesscontrol.Table // by Resource
 	types   map[string]map[string]string    // Cedar type by entity and attribute
-	actions map[string]string               // Record by action
+	actions map[string]string               // Resource by action
 	closure map[string][]string             // the role and all that come with it
 }
 
@@ -28,7 +28,7 @@ var roleName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
 
 // reserved are words and types of Cedar that look like names.
-var reserved = regexp.MustCompile(`^(true|false|if|then|else|in|is|like|has|__cedar|Set|String|Long|Bool|Boolean|Record|Entity|Extension|ipaddr|decimal|datetime|duration)$`)
+var reserved = regexp.MustCompile(`^(true|false|if|then|else|in|is|like|has|__cedar|Set|String|Long|Bool|Boolean|Resource|Entity|Extension|ipaddr|decimal|datetime|duration)$`)
 
 // policyName is what package accesscontrol takes for the id of a policy.
 var policyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
@@ -80,11 +80,11 @@ func (c *checker) boundTables() {
 		own := slices.Contains([]string{UserKind, UnitKind, TeamKind, TerritoryKind, roleKind}, t.Entity)
 		switch {
 		case own:
-			c.problem("table %s: the entity %s is one of this package: call that of the record otherwise, such as %sRecord", t.Record, t.Entity, t.Entity)
+			c.problem("table %s: the entity %s is one of this package: call that of the record otherwise, such as %sRecord", t.Resource, t.Entity, t.Entity)
 		case !plainName(t.Entity):
-			c.problem("table %s: the entity is a plain name, without a namespace, and no word of Cedar", t.Record)
+			c.problem("table %s: the entity is a plain name, without a namespace, and no word of Cedar", t.Resource)
 		default:
-			c.tables[t.Record] = t
+			c.tables[t.Resource] = t
 			c.types[t.Entity] = map[string]string{}
 		}
 	}
@@ -115,7 +115,7 @@ func (c *checker) action(where, action string) *accesscontrol.Table {
 	for record := action; ; {
 		at := strings.LastIndexByte(record, '.')
 		if at < 0 {
-			c.problem("%s: action %s is about no table: an action is the Record of a table, a point and a verb", where, action)
+			c.problem("%s: action %s is about no table: an action is the Resource of a table, a point and a verb", where, action)
 			return nil
 		}
 		record = record[:at]
@@ -168,7 +168,7 @@ func (c *checker) role(name string, r Role) {
 // attribute declares what a reach looks at.
 func (c *checker) attribute(where string, t *accesscontrol.Table, attr, kind string) {
 	if t.Name != "" && !slices.ContainsFunc(t.Columns, func(col accesscontrol.Column) bool { return col.Attr == attr }) {
-		c.problem("%s: table %s has no column %s: add it to Columns", where, t.Record, attr)
+		c.problem("%s: table %s has no column %s: add it to Columns", where, t.Resource, attr)
 		return
 	}
 	c.declare(where, t.Entity, attr, kind)

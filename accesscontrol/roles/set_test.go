@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write the golden files anew")
 func crm() roles.Model {
 	return roles.Model{
 		Tables: []accesscontrol.Table{{
-			Record: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant", Read: "deal.read", Update: "deal.update",
+			Resource: "deal", Entity: "Deal", Name: "deals", Key: "id", Tenant: "tenant", Read: "deal.read", Update: "deal.update",
 			Columns: []accesscontrol.Column{
 				{Attr: "owner_id", Required: true},
 				{Attr: "unit_id"},
@@ -85,8 +85,8 @@ func TestOwnPoliciesStandBeside(t *testing.T) {
 	require.NoError(t, err)
 	p, err := set.Principal(t.Context(), "main", "ann", roles.Grant{Role: "auditor"})
 	require.NoError(t, err)
-	deal := accesscontrol.Record{Type: "deal", ID: "1", Tenant: "main", Attrs: map[string]any{"owner_id": "bob", "territory_id": "de"}}
-	d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: p, Action: "deal.read", Record: deal})
+	deal := accesscontrol.Resource{Type: "deal", ID: "1", Tenant: "main", Attrs: map[string]any{"owner_id": "bob", "territory_id": "de"}}
+	d, err := policy.Decide(t.Context(), accesscontrol.Request{Principal: p, Action: "deal.read", Resource: deal})
 	require.NoError(t, err)
 	require.Equal(t, []string{"auditor/deal.read/all"}, d.Policies, "an explanation names the role")
 	require.ErrorIs(t, policy.Check(t.Context(), p, "deal.archive", deal), accesscontrol.ErrDenied)
@@ -126,7 +126,7 @@ func TestAWrongModelIsRefused(t *testing.T) {
 		"long action":     {func(m *roles.Model) { m.Roles["x"] = roles.Can("deal." + strings.Repeat("x", 120)) }, "no policy can be called"},
 		"word":            {func(m *roles.Model) { m.Attrs["Deal.in"] = "String" }, "a word of Cedar"},
 		"two tables": {func(m *roles.Model) {
-			m.Tables = append(m.Tables, accesscontrol.Table{Record: "lead", Entity: "Lead", Read: "deal.read"})
+			m.Tables = append(m.Tables, accesscontrol.Table{Resource: "lead", Entity: "Lead", Read: "deal.read"})
 		}, "action deal.read is named by the tables deal and lead"},
 		"action": {func(m *roles.Model) { m.Actions = []string{"archive"} }, "Actions: action archive is about no table"},
 	} {

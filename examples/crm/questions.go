@@ -35,7 +35,7 @@ func (c *crm) lookAround(ctx context.Context) error {
 	}
 	for _, id := range []string{outsider, p.user} {
 		ctx := as(ctx, id)
-		decision := c.policy.Check(ctx, principal(userOf(id)), "contact.read", rows[0].accessRecord())
+		decision := c.policy.Check(ctx, principal(userOf(id)), "contact.read", rows[0].accessResource())
 		err := c.live.trail.Decisions(ctx, "contact.read", "contact/"+p.id, decision)
 		denied, ok := errors.AsType[*accesscontrol.Denied](err)
 		if ok != (id == outsider) || !ok && err != nil {

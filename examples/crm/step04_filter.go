@@ -28,7 +28,7 @@ func policyConfig() accesscontrol.Config {
 	return accesscontrol.Config{
 		Files: policyFiles,
 		Tables: []accesscontrol.Table{{
-			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant", Columns: columns,
+			Resource: "contact", Entity: "Contact", Name: "contacts", Key: "id", Tenant: "tenant", Columns: columns,
 			Read: "contact.read", Create: "contact.create", Update: "contact.update", Delete: "contact.delete",
 			Groups: []accesscontrol.Group{{Name: "personal details", Action: "contact.read.pii", Fields: sealedFields()}},
 		}},
@@ -43,8 +43,8 @@ func principal(u user) accesscontrol.Principal {
 	}
 }
 
-// accessRecord is a contact as the policy sees it.
-func (row *contact) accessRecord() accesscontrol.Record {
+// accessResource is a contact as the policy sees it.
+func (row *contact) accessResource() accesscontrol.Resource {
 	attrs := map[string]any{"owner": row.owner, "region": row.region}
 	if row.country.Valid {
 		attrs["country"] = row.country.String
@@ -58,7 +58,7 @@ func (row *contact) accessRecord() accesscontrol.Record {
 	if row.language.Valid {
 		attrs["language"] = row.language.String
 	}
-	return accesscontrol.Record{Type: "contact", ID: row.id, Tenant: tenant, Attrs: attrs}
+	return accesscontrol.Resource{Type: "contact", ID: row.id, Tenant: tenant, Attrs: attrs}
 }
 
 // whoSeesWhat asks one policy in two ways, row by row and as SQL, for one user
@@ -123,7 +123,7 @@ type question struct {
 
 // check asks for one row, and compares with what SQL said.
 func (q *question) check(ctx context.Context, policy *accesscontrol.Policy, row *contact) error {
-	err := policy.Check(ctx, principal(q.user), "contact.read", row.accessRecord())
+	err := policy.Check(ctx, principal(q.user), "contact.read", row.accessResource())
 	if err != nil && !errors.Is(err, accesscontrol.ErrDenied) {
 		return err
 	}
@@ -184,7 +184,7 @@ func visibility(v accesscontrol.Visibility) string {
 func (c *crm) showOneRecord(ctx context.Context, row *contact) error {
 	fields := map[string]accesscontrol.Fields{}
 	for _, u := range onePerRole() {
-		visible, err := c.policy.Fields(ctx, principal(u), row.accessRecord())
+		visible, err := c.policy.Fields(ctx, principal(u), row.accessResource())
 		if err != nil {
 			return err
 		}
@@ -196,7 +196,7 @@ func (c *crm) showOneRecord(ctx context.Context, row *contact) error {
 		c.out.say("  %-12s %-10s %-10s %-10s", name, visibility(fields["manager"][name]), visibility(fields["support"][name]), visibility(fields["outsider"][name]))
 	}
 	outsider := onePerRole()[len(onePerRole())-1]
-	err := c.policy.Check(ctx, principal(outsider), "contact.read", row.accessRecord())
+	err := c.policy.Check(ctx, principal(outsider), "contact.read", row.accessResource())
 	denied, ok := errors.AsType[*accesscontrol.Denied](err)
 	if err := expectThat(ok, "a refusal with its reason for an outsider", "%v", err); err != nil {
 		return err

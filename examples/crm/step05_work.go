@@ -132,7 +132,7 @@ func (c *crm) update(ctx context.Context, p *person, field, value string) error 
 	}
 	defer func() { _ = tx.Rollback() }()
 	err = c.changeRow(ctx, tx, p.id, "contact.update", []audit.Change{{Path: field, Who: p.id, Old: orAbsent(c.valueOf(p, field)), New: value}}, func(row *contact) error {
-		if err := c.policy.Check(ctx, principal(userOf(row.owner)), "contact.update", row.accessRecord()); err != nil {
+		if err := c.policy.Check(ctx, principal(userOf(row.owner)), "contact.update", row.accessResource()); err != nil {
 			return err
 		}
 		row.sealed[field] = sealed

@@ -65,7 +65,7 @@ func policyConfig(policies int) accesscontrol.Config {
 	return accesscontrol.Config{
 		Texts: texts,
 		Tables: []accesscontrol.Table{{
-			Record: "contact", Entity: "Contact", Name: "contacts", Key: "id", OnlyTenant: "main", Read: "contact.read",
+			Resource: "contact", Entity: "Contact", Name: "contacts", Key: "id", OnlyTenant: "main", Read: "contact.read",
 			Columns: []accesscontrol.Column{
 				{Attr: "owner", Required: true},
 				{Attr: "team", Required: true},
@@ -84,12 +84,12 @@ func (q *question) principal() accesscontrol.Principal {
 	}
 }
 
-func (q *question) record() accesscontrol.Record {
+func (q *question) record() accesscontrol.Resource {
 	attrs := map[string]any{"owner": q.owner, "team": q.contactTeam, "stage": q.stage}
 	if q.blocked {
 		attrs["blocked"] = true
 	}
-	return accesscontrol.Record{Type: "contact", ID: q.contact, Tenant: "main", Attrs: attrs}
+	return accesscontrol.Resource{Type: "contact", ID: q.contact, Tenant: "main", Attrs: attrs}
 }
 
 // ourPolicy is handed principal and record at each call: made beforehand, and
@@ -99,7 +99,7 @@ func ourPolicy(ctx context.Context, policies int, asked []question) (ready, fres
 	if err != nil {
 		return nil, nil, err
 	}
-	principals, records := make([]accesscontrol.Principal, len(asked)), make([]accesscontrol.Record, len(asked))
+	principals, records := make([]accesscontrol.Principal, len(asked)), make([]accesscontrol.Resource, len(asked))
 	for i := range asked {
 		principals[i], records[i] = asked[i].principal(), asked[i].record()
 	}
@@ -118,7 +118,7 @@ func ourPolicy(ctx context.Context, policies int, asked []question) (ready, fres
 type held struct {
 	by     *accesscontrol.Actor
 	action string
-	record accesscontrol.Record
+	record accesscontrol.Resource
 }
 
 func (h *held) check(ctx context.Context) error { return h.by.Check(ctx, h.action, h.record) }
