@@ -59,7 +59,7 @@ func (w *Writer) holds(c Cond) {
 	}
 	switch c := c.(type) {
 	case leaf:
-		w.exists(joins(c), func() { c.write(w) })
+		w.within(joins(c), func() { c.write(w) })
 	case *negation:
 		w.fails(c.inner)
 	case *both:
@@ -89,7 +89,7 @@ func (w *Writer) fails(c Cond) {
 	case *Present:
 		w.absent(c)
 	case leaf:
-		w.exists(joins(c), func() {
+		w.within(joins(c), func() {
 			w.Raw("NOT ")
 			w.enclosed(c)
 		})
@@ -108,11 +108,11 @@ func (w *Writer) fails(c Cond) {
 // not there itself. Where nothing is referred to, the question has failed.
 func (w *Writer) absent(p *Present) {
 	via := p.Column.Via
-	w.exists(via.From.chain(), func() {
+	w.within(via.From.chain(), func() {
 		w.Raw("(")
 		w.name(via.From)
 		w.Raw(" IS NOT NULL AND NOT (")
-		w.exists([]*Join{via}, func() { p.write(w) })
+		w.within([]*Join{via}, func() { p.write(w) })
 		w.Raw("))")
 	})
 }
@@ -121,7 +121,7 @@ func (w *Writer) absent(p *Present) {
 func (w *Writer) and(left, right Cond) {
 	needed := needs(right)
 	shared := slices.DeleteFunc(needs(left), func(j *Join) bool { return !slices.Contains(needed, j) })
-	w.exists(shared, func() {
+	w.within(shared, func() {
 		w.pair(func() { w.holds(left) }, " AND ", func() { w.holds(right) })
 	})
 }

@@ -16,6 +16,7 @@ type Writer struct {
 	table, tenant string           // of the records
 	aliases       map[*Join]string // of the joins that are open
 	inner         int              // aliases given so far
+	levels        []scope
 }
 
 // Raw writes fixed words.
@@ -33,6 +34,7 @@ func (w *Writer) Write(c Cond) { w.holds(c) }
 // name writes a column. Inside of a subquery, one of the record's without its
 // table would be taken for one of the table that stands there.
 func (w *Writer) name(column *Column) {
+	w.notes(column)
 	of := w.alias
 	switch {
 	case column.Via != nil:
