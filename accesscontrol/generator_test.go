@@ -100,6 +100,8 @@ type generator struct {
 	// native writes about the attributes that nativeItems adds; times, about
 	// the one that SQLite has no column for.
 	native, times bool
+	// joins writes about the records that joinedItems adds.
+	joins bool
 }
 
 func (g generator) text() string {
@@ -232,6 +234,9 @@ func (g generator) atom() string {
 	}
 	if g.native && g.IntN(3) == 0 {
 		return g.nativeAtom()
+	}
+	if g.joins && g.IntN(2) == 0 {
+		return g.joinAtom()
 	}
 	switch g.IntN(24) {
 	case 0:

@@ -108,11 +108,15 @@ type (
 	choice   struct{ test, yes, no Cond }
 )
 
-// mayFail says whether an error of Cedar's can stand in a condition. Columns
-// never bring one in: the validator lets an optional attribute be read only
-// where it is present.
+// mayFail says whether an error of Cedar's can stand in a condition. The record's
+// own columns never bring one in: the validator lets an optional attribute be
+// read only where it is present. A record that is referred to may not be there.
 func mayFail(c Cond) bool {
 	switch c := c.(type) {
+	case *Present:
+		return len(c.from()) > 0
+	case leaf:
+		return joined(c)
 	case Outcome:
 		return c == Failed
 	case *both:
@@ -143,6 +147,9 @@ func And(left, right Cond) Cond {
 	case right == True:
 		return left
 	case mayFail(left):
+		if c, is := left.(*choice); is && c.no == False { // a chain stays one of single parts
+			return &choice{c.test, And(c.yes, right), False}
+		}
 		return &choice{left, right, False}
 	}
 	return &both{left, right}
@@ -160,6 +167,9 @@ func Or(left, right Cond) Cond {
 	case right == False:
 		return left
 	case mayFail(left):
+		if c, is := left.(*choice); is && c.yes == True {
+			return &choice{c.test, True, Or(c.no, right)}
+		}
 		return &choice{left, True, right}
 	}
 	return &oneOf{left, right}
