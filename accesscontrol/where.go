@@ -157,6 +157,7 @@ func (w Where) write(out *sqlcond.Writer) {
 	if w.value {
 		isTrue = " IS TRUE"
 	}
+	out.Own(w.left.table.Name, w.left.tenant)
 	out.Raw("(")
 	if w.left.table.Tenant == "" {
 		out.Raw("1 = 1") // the whole table is the tenant's; compared in Filter

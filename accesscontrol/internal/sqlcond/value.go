@@ -69,4 +69,6 @@ type Column struct {
 	Kind Kind
 	// Storage is how they are held.
 	Storage Storage
+	// Via leads to the table whose column it is; nil is the record's own.
+	Via *Join
 }

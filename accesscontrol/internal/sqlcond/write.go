@@ -12,6 +12,10 @@ type Writer struct {
 	marks   bool // ? instead of $1
 	next    int
 	values  int
+
+	table, tenant string           // of the records
+	aliases       map[*Join]string // of the joins that are open
+	inner         int              // aliases given so far
 }
 
 // Raw writes fixed words.
@@ -26,9 +30,18 @@ func (w *Writer) Values() int { return w.values }
 // Write writes a condition as a value that is TRUE, FALSE or NULL.
 func (w *Writer) Write(c Cond) { c.write(w) }
 
+// name writes a column. Inside of a subquery, one of the record's without its
+// table would be taken for one of the table that stands there.
 func (w *Writer) name(column *Column) {
-	if w.alias != "" {
-		w.quote(w.alias)
+	of := w.alias
+	switch {
+	case column.Via != nil:
+		of = w.aliases[column.Via]
+	case of == "" && len(w.aliases) > 0:
+		of = w.table
+	}
+	if of != "" {
+		w.quote(of)
 		w.Raw(".")
 	}
 	w.quote(column.Name)
