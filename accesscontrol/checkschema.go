@@ -46,6 +46,11 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 		for _, text := range t.differences(dialect.Kind, live) {
 			problems = append(problems, "table "+t.Name+": "+text)
 		}
+		behind, err := t.checkSets(ctx, dialect, db)
+		if err != nil {
+			return err
+		}
+		problems = append(problems, behind...)
 	}
 	if len(problems) > 0 {
 		return &SchemaError{problems}
@@ -55,6 +60,10 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 
 // differences says in words where the live table is not what the binding needs.
 func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
+	return differences(kind, live, t.wanted())
+}
+
+func differences(kind sqldb.Kind, live liveTable, wanted []column) (out []string) {
 	report := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	switch {
 	case live.kind == "":
@@ -66,7 +75,7 @@ func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
 	case live.loose:
 		report("is not STRICT, so a column may hold values of any type: make it anew as STRICT")
 	}
-	for _, want := range t.wanted() {
+	for _, want := range wanted {
 		got, exists := live.columns[want.Name]
 		switch {
 		case !exists:

@@ -7,51 +7,68 @@ import (
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
 
-// read puts the elements of a set into its slot. It takes the usual Go types
-// without looking twice, and the others as [valueOf] does.
-func (s *set) read(v any, row *sqlcond.Row) (given bool, err error) {
-	out := row.Sets[s.Slot][:0]
-	plain := s.element.Storage == sqlcond.Plain
+// read puts the elements of a set into their slot of a row, and into its own
+// that they are there. It takes the usual Go types without looking twice, and
+// the others as [valueOf] does.
+func (s *set) read(v any, row *sqlcond.Row, there *sqlcond.Value) error {
+	elements := row.Sets[s.Slot][:0]
 	switch v := v.(type) {
-	case nil:
-		return false, nil
 	case []string:
+		if v == nil || s.element.Kind != sqlcond.Text {
+			break
+		}
 		for _, text := range v {
-			if s.element.Kind != sqlcond.Text || !utf8.ValidString(text) {
-				return false, errKind
+			if !utf8.ValidString(text) {
+				return errText
 			}
 			element, err := s.element.settle(sqlcond.TextOf(text))
 			if err != nil {
-				return false, err
+				return err
 			}
-			out = append(out, element)
+			elements = append(elements, element)
 		}
-		row.Put(s.Slot, out)
-		return v != nil, nil
+		return s.put(elements, row, there)
+	case []Ref:
+		if v == nil || s.element.typ.Kind != cedarx.EntityRef {
+			break
+		}
+		for _, ref := range v {
+			element, err := s.element.settle(sqlcond.TextOf(ref.ID))
+			if err != nil || ref.Type != string(s.element.typ.Entity) {
+				return errKind
+			}
+			elements = append(elements, element)
+		}
+		return s.put(elements, row, there)
 	case []int64:
-		if plain && s.element.Kind == sqlcond.Integer {
-			for _, n := range v {
-				out = append(out, sqlcond.IntegerOf(n))
-			}
-			row.Put(s.Slot, out)
-			return v != nil, nil
+		if v == nil || s.element.Kind != sqlcond.Integer {
+			break
 		}
+		for _, n := range v {
+			elements = append(elements, sqlcond.IntegerOf(n))
+		}
+		return s.put(elements, row, there)
 	}
 	converted, err := valueOf(cedarx.Type{Kind: cedarx.Set, Element: &s.element.typ}, v)
 	if converted == nil || err != nil {
-		return false, err
+		return err // NULL is no set, and a set is required
 	}
-	elements, is := converted.(cedarx.SetValue)
+	set, is := converted.(cedarx.SetValue)
 	if !is {
-		return false, errKind
+		return errKind
 	}
-	for item := range elements.All() {
+	for item := range set.All() {
 		element, err := s.element.settle(slotOf(item))
 		if err != nil {
-			return false, err
+			return err
 		}
-		out = append(out, element)
+		elements = append(elements, element)
 	}
-	row.Put(s.Slot, out)
-	return true, nil
+	return s.put(elements, row, there)
+}
+
+func (s *set) put(elements []sqlcond.Value, row *sqlcond.Row, there *sqlcond.Value) error {
+	row.Put(s.Slot, elements)
+	there.Kind = sqlcond.Other
+	return nil
 }

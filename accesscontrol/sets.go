@@ -69,21 +69,23 @@ const (
 type set struct {
 	sqlcond.Set
 	source Set
-	// element is the column of the elements.
+	// element is the column of the elements, as those are.
 	element column
+	// tables are those of the steps, with the columns that are looked at.
+	tables []stepTable
 }
 
-// tree says whether the last step goes up a tree.
-func (s *set) tree() bool { return s.Steps[len(s.Steps)-1].Levels > 0 }
+// stepTable is what a step asks of the live table.
+type stepTable struct {
+	name    string
+	columns []column
+}
 
-// reaches says whether any row of the steps may be a tenant's.
+// reaches says whether any row of the joins may be a tenant's. The rows of a
+// tree are none of them: a value without one is an element all the same.
 func (s *set) reaches(tenant string) bool {
-	for i, step := range s.source.Steps {
-		if step.OnlyTenant != "" && step.OnlyTenant != tenant {
-			return false
-		}
-		fence := column{Column: sqlcond.Column{Storage: storages[step.TenantAs].storage}}
-		if s.Steps[i].Tenant != nil && !fence.holds(sqlcond.TextOf(tenant)) {
+	for of := s.Element; of.Via != nil; of = of.Via.From {
+		if !of.Via.Owns(tenant) {
 			return false
 		}
 	}
@@ -139,19 +141,20 @@ var elements = []cedarx.Kind{cedarx.String, cedarx.Long, cedarx.EntityRef}
 // steps checks the steps of a set: each begins with what the one before ends
 // with, or rows that belong together would not meet.
 func steps(say func(string, ...any), t *table, source Set, element cedarx.Type) *set {
-	from, as := t.Key, t.KeyAs
+	name, as := t.Key, t.KeyAs
 	if source.From != "" {
-		from, as = source.From, source.FromAs
+		name, as = source.From, source.FromAs
 	}
-	out := &set{source: source, Set: sqlcond.Set{From: link(from, as)}}
 	linked(say, "FromAs", as)
+	from := link(name, as)
+	out := &set{source: source}
 	for i, step := range source.Steps {
 		at := func(format string, args ...any) { say("step %d: %s", i+1, fmt.Sprintf(format, args...)) }
 		stepNames(at, step)
 		linked(at, "TenantAs", step.TenantAs)
 		linked(at, "MatchAs", step.MatchAs)
 		if step.MatchAs != as {
-			at("Match is %q and what it equals is %q", string(step.MatchAs), string(as))
+			at("Match holds %s, and what it equals holds %s", asWords[step.MatchAs], asWords[as])
 		}
 		last := i == len(source.Steps)-1
 		as = step.ValueAs
@@ -171,32 +174,76 @@ func steps(say func(string, ...any), t *table, source Set, element cedarx.Type) 
 		case step.Levels > 0 && as != step.MatchAs:
 			at("in a tree, Match and Value are ids of one type")
 		}
-		bound := sqlcond.Step{Table: step.Name, Match: link(step.Match, step.MatchAs), Value: link(step.Value, as), Levels: step.Levels}
-		if step.Tenant != "" {
-			fence := link(step.Tenant, step.TenantAs)
-			bound.Tenant = &fence
-		}
+		value := link(step.Value, as)
 		if last {
-			out.element = column{
-				Column: sqlcond.Column{Name: step.Value, Kind: kinds[element.Kind], Storage: storages[step.ValueAs].storage},
-				attr:   source.Attr, typ: element,
-			}
-			bound.Value = out.element.Column
+			value.Kind, value.Storage = kinds[element.Kind], storages[step.ValueAs].storage
 		}
-		out.Steps = append(out.Steps, bound)
+		row := rowOf(step)
+		if step.Levels == 0 {
+			row.From, row.Key = from, link(step.Match, step.MatchAs)
+			row.Key.Via, value.Via = row, row
+			from = value
+		} else {
+			id := link(step.Match, step.MatchAs)
+			id.Kind, id.Storage = value.Kind, value.Storage
+			row.Key, value.Via, id.Via = value, row, row
+			out.Tree = &sqlcond.Tree{Node: row, ID: id, Levels: step.Levels}
+			above := *from
+			above.Kind, above.Storage = value.Kind, value.Storage
+			from = &above
+		}
+		out.tables = append(out.tables, stepColumns(source.Attr, step, element, last))
+	}
+	out.Element = from
+	out.element = column{Column: *from, attr: source.Attr, typ: element}
+	return out
+}
+
+// rowOf is a row of the table of a step, which stands behind the fence.
+func rowOf(step Step) *sqlcond.Join {
+	row := &sqlcond.Join{Table: step.Name}
+	if step.Tenant == "" {
+		row.Owns = func(tenant string) bool { return tenant == step.OnlyTenant }
+		return row
+	}
+	row.Tenant = link(step.Tenant, step.TenantAs)
+	row.Tenant.Via = row
+	fence := column{Column: *row.Tenant}
+	row.Owns = func(tenant string) bool { return fence.holds(sqlcond.TextOf(tenant)) }
+	return row
+}
+
+// stepColumns are the columns of a step as the live table must have them.
+func stepColumns(attr string, step Step, element cedarx.Type, last bool) stepTable {
+	id := cedarx.Type{Kind: cedarx.EntityRef} // of no type
+	wanted := func(what, name string, typ cedarx.Type, field string, as ColumnType) column {
+		return column{Column: sqlcond.Column{Name: name, Storage: storages[as].storage}, attr: what + " of " + attr, typ: typ, field: field}
+	}
+	value := id
+	if last {
+		value = element
+	}
+	out := stepTable{step.Name, []column{
+		wanted("Match", step.Match, id, "Step.MatchAs", step.MatchAs), wanted("Value", step.Value, value, "Step.ValueAs", step.ValueAs),
+	}}
+	if step.Tenant != "" {
+		out.columns = append(out.columns, wanted("Tenant", step.Tenant, id, "Step.TenantAs", step.TenantAs))
 	}
 	return out
 }
 
-var kindWords = map[cedarx.Kind]string{cedarx.String: "texts", cedarx.Long: "integers", cedarx.EntityRef: "entities"}
+var (
+	kindWords = map[cedarx.Kind]string{cedarx.String: "texts", cedarx.Long: "integers", cedarx.EntityRef: "entities"}
+	asWords   = map[ColumnType]string{"": "text", Integer: "Integer", UUID: "UUID"}
+)
 
 // link is a column of ids by which rows are found.
-func link(name string, as ColumnType) sqlcond.Column {
-	return sqlcond.Column{Name: name, Kind: sqlcond.Text, Storage: storages[as].storage}
+func link(name string, as ColumnType) *sqlcond.Column {
+	return &sqlcond.Column{Name: name, Kind: sqlcond.Text, Storage: storages[as].storage}
 }
 
 func linked(say func(string, ...any), field string, as ColumnType) {
-	if as != "" && as != Integer && as != UUID {
+	if _, is := asWords[as]; !is {
 		say("%s is no %q: it is text, Integer or UUID", field, string(as))
 	}
 }
