@@ -68,17 +68,18 @@ const (
 // set is a Set that was checked against the schema.
 type set struct {
 	sqlcond.Set
-	source Set
 	// element is the column of the elements, as those are.
 	element column
-	// tables are those of the steps, with the columns that are looked at.
+	// tables are the bound one and those of the steps, with the columns that
+	// are looked at.
 	tables []stepTable
 }
 
 // stepTable is what a step asks of the live table.
 type stepTable struct {
 	name    string
-	columns []column
+	columns []column // Match, Value and the tenant's
+	tree    bool
 }
 
 // reaches says whether any row of the joins may be a tenant's. The rows of a
@@ -147,7 +148,7 @@ func steps(say func(string, ...any), t *table, source Set, element cedarx.Type) 
 	}
 	linked(say, "FromAs", as)
 	from := link(name, as)
-	out := &set{source: source}
+	out := &set{tables: []stepTable{fromTable(t, source)}}
 	for i, step := range source.Steps {
 		at := func(format string, args ...any) { say("step %d: %s", i+1, fmt.Sprintf(format, args...)) }
 		stepNames(at, step)
@@ -216,20 +217,23 @@ func rowOf(step Step) *sqlcond.Join {
 // stepColumns are the columns of a step as the live table must have them.
 func stepColumns(attr string, step Step, element cedarx.Type, last bool) stepTable {
 	id := cedarx.Type{Kind: cedarx.EntityRef} // of no type
-	wanted := func(what, name string, typ cedarx.Type, field string, as ColumnType) column {
-		return column{Column: sqlcond.Column{Name: name, Storage: storages[as].storage}, attr: what + " of " + attr, typ: typ, field: field}
-	}
 	value := id
 	if last {
 		value = element
 	}
-	out := stepTable{step.Name, []column{
-		wanted("Match", step.Match, id, "Step.MatchAs", step.MatchAs), wanted("Value", step.Value, value, "Step.ValueAs", step.ValueAs),
+	out := stepTable{name: step.Name, tree: step.Levels > 0, columns: []column{
+		linkColumn("Match of "+attr, step.Match, id, "Step.MatchAs", step.MatchAs), linkColumn("Value of "+attr, step.Value, value, "Step.ValueAs", step.ValueAs),
 	}}
 	if step.Tenant != "" {
-		out.columns = append(out.columns, wanted("Tenant", step.Tenant, id, "Step.TenantAs", step.TenantAs))
+		out.columns = append(out.columns, linkColumn("Tenant of "+attr, step.Tenant, id, "Step.TenantAs", step.TenantAs))
 	}
 	return out
+}
+
+// linkColumn is a column of a step for a comparison with the live table; what
+// and field are its names in the findings.
+func linkColumn(what, name string, typ cedarx.Type, field string, as ColumnType) column {
+	return column{Column: sqlcond.Column{Name: name, Storage: storages[as].storage}, attr: what, typ: typ, field: field}
 }
 
 var (
