@@ -212,7 +212,7 @@ func (s *standing) on(action string, record *Resource) (*residual, *sqlcond.Row,
 		give(row)
 		return nil, nil, err
 	}
-	if r.foreign {
+	if err = r.related(record, row); err == nil && r.foreign {
 		row.Source, err = r.whole(record)
 	}
 	if err != nil {

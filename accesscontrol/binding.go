@@ -33,6 +33,10 @@ type table struct {
 	sets map[string]*set
 	// fields maps each declared field to the group actions that it takes.
 	fields map[string][]string
+	// relations are the attributes that are joins, and joins those of them that
+	// some policy reads.
+	relations map[string]*table
+	joins     []*join
 }
 
 // column is one attribute and where it stands. typ.Kind 0 means that the
@@ -65,7 +69,7 @@ func (b *binder) bind(tables []Table) map[string]*table {
 	out := make(map[string]*table, len(tables))
 	entities := map[string]bool{}
 	for _, source := range tables {
-		t := &table{Table: source, kind: cedarx.EntityType(source.Entity), columns: map[string]column{}, fields: map[string][]string{}}
+		t := &table{Table: source, kind: cedarx.EntityType(source.Entity), columns: map[string]column{}, fields: map[string][]string{}, relations: map[string]*table{}}
 		attrs, known := b.schema.Entities[t.kind]
 		switch {
 		case source.Resource == "":
@@ -93,6 +97,7 @@ func (b *binder) bind(tables []Table) map[string]*table {
 		t.place()
 		out[source.Resource] = t
 	}
+	b.relations(out)
 	return out
 }
 

@@ -44,7 +44,7 @@ func (c *compiler) comparison(e *cedarx.Expr) (sqlcond.Cond, error) {
 	if err != nil {
 		return nil, refuse(e, strings.TrimPrefix(err.Error(), "accesscontrol: "))
 	}
-	return out, nil
+	return settled(out, left.column, right.column), nil
 }
 
 var orders = map[cedarx.Op]sqlcond.Order{
@@ -145,7 +145,7 @@ func (c *compiler) contains(e *cedarx.Expr) (sqlcond.Cond, error) {
 // among compiles a look into a set of values: those that the column can hold.
 func (c *compiler) among(e *cedarx.Expr, col *column, values []cedarx.Value) (sqlcond.Cond, error) {
 	if col.typ.Kind == cedarx.Bool {
-		return eitherOf(col, values), nil
+		return settled(eitherOf(col, values), col), nil
 	}
 	var fitting []sqlcond.Value
 	for _, v := range values {
@@ -157,7 +157,7 @@ func (c *compiler) among(e *cedarx.Expr, col *column, values []cedarx.Value) (sq
 			fitting = append(fitting, bound)
 		}
 	}
-	return sqlcond.NewAmong(&col.Column, fitting), nil
+	return settled(sqlcond.NewAmong(&col.Column, fitting), col), nil
 }
 
 // eitherOf is a look into a set of booleans, of which there are four.

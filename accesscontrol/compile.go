@@ -25,6 +25,8 @@ type compiler struct {
 	static         hierarchy
 	// foreigners counts the parts that are left to Cedar.
 	foreigners int
+	// reads are the joins that are looked at.
+	reads map[*join]bool
 }
 
 // untranslatable says why a policy cannot become SQL. It names attributes,
@@ -237,7 +239,7 @@ func (c *compiler) choice(e *cedarx.Expr) (sqlcond.Cond, error) {
 
 func (c *compiler) has(e *cedarx.Expr) (sqlcond.Cond, error) {
 	if e.Args[0].Op != cedarx.Variable {
-		return nil, refuse(e, "only attributes of the record itself are columns")
+		return c.hasBehind(e)
 	}
 	if col := c.table.slots[e.Name]; col != nil && col.set != nil {
 		return sqlcond.True, nil
@@ -259,12 +261,9 @@ func (c *compiler) column(e *cedarx.Expr) (*column, error) {
 	if e.Op == cedarx.Variable {
 		return c.table.key, nil
 	}
-	if e.Op != cedarx.Access || e.Args[0].Op != cedarx.Variable {
-		why := "only attributes of the record itself are columns"
-		if e.Op == cedarx.Other {
-			why = e.Name + " is not translated"
-		}
-		return nil, refuse(e, why)
+	if e.Op != cedarx.Access {
+		_, err := c.joined(e)
+		return nil, err
 	}
 	col, err := c.bound(e)
 	if err != nil {
@@ -283,6 +282,9 @@ func (c *compiler) column(e *cedarx.Expr) (*column, error) {
 
 // bound finds the column of an attribute, whatever its type.
 func (c *compiler) bound(e *cedarx.Expr) (*column, error) {
+	if e.Args[0].Op != cedarx.Variable {
+		return c.behind(e)
+	}
 	col, known := c.table.slots[e.Name]
 	switch {
 	case c.table.columns[e.Name].opaque:

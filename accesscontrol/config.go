@@ -96,6 +96,13 @@ type Column struct {
 	Opaque bool
 	// As is the type of the column where it is not the usual one.
 	As ColumnType
+	// Join says that policies may read the attributes of the record that this
+	// column refers to by its Key: resource.account.owner. A filter joins that
+	// record's table, behind the same fence of the tenant; a check wants the
+	// record in [Resource.Related]. The attribute is an entity that another Table
+	// binds, or this one. Records behind a record may be read in turn, up to
+	// [MaxJoins].
+	Join bool
 }
 
 // Group is a set of fields that take one more action to be read, such as

@@ -49,7 +49,11 @@ func (s *snapshot) byCedar(q *question, r *Resource) (Decision, error) {
 		d.Reason = OtherTenant
 		return d, nil
 	}
-	entities := layered{q.entities, s.static.entities, s.actionEntities, {record.UID: record}}
+	others := cedarx.EntityMap{}
+	if err := s.bring(others, q, q.table, r); err != nil {
+		return Decision{}, err
+	}
+	entities := layered{others, q.entities, s.static.entities, s.actionEntities, {record.UID: record}}
 	decision, diagnostic := cedar.Authorize(all(s.rules.policies), entities, cedar.Request{Principal: q.uid, Action: q.action.UID, Resource: record.UID, Context: q.context})
 	permits := map[string]bool{}
 	for _, p := range s.rules.policies {
@@ -79,6 +83,26 @@ func (s *snapshot) byCedar(q *question, r *Resource) (Decision, error) {
 	slices.Sort(d.Policies)
 	slices.Sort(d.Failed)
 	return d, nil
+}
+
+// bring collects the records that a record refers to, those of the principal's
+// tenant.
+func (s *snapshot) bring(to cedarx.EntityMap, q *question, t *table, r *Resource) error {
+	for attr, other := range r.Related {
+		table := t.relations[attr]
+		if other.Tenant != q.tenant || table.OnlyTenant != "" && table.OnlyTenant != q.tenant {
+			continue
+		}
+		entity, err := table.entity(&other)
+		if err != nil {
+			return err
+		}
+		to[entity.UID] = entity
+		if err := s.bring(to, q, table, &other); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // all is a policy set as cedar-go wants it.

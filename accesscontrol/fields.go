@@ -200,7 +200,7 @@ func (s *standing) checkFields(ctx context.Context, action string, changed []str
 }
 
 func isZero(r Resource) bool {
-	return r.Type == "" && r.ID == "" && r.Tenant == "" && len(r.Attrs) == 0
+	return r.Type == "" && r.ID == "" && r.Tenant == "" && len(r.Attrs) == 0 && len(r.Related) == 0
 }
 
 // changedFields lists the names whose values differ. Absent and NULL are equal,

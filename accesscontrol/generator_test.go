@@ -102,6 +102,8 @@ type generator struct {
 	native, times bool
 	// sets writes about the attributes that setItems adds.
 	sets bool
+	// joins writes about the records that joinedItems adds.
+	joins bool
 }
 
 func (g generator) text() string {
@@ -237,6 +239,9 @@ func (g generator) atom() string {
 	}
 	if g.native && g.IntN(3) == 0 {
 		return g.nativeAtom()
+	}
+	if g.joins && g.IntN(2) == 0 {
+		return g.joinAtom()
 	}
 	switch g.IntN(24) {
 	case 0:

@@ -73,7 +73,7 @@ func (c *compiler) is(e *cedarx.Expr) (sqlcond.Cond, error) {
 		return nil, err
 	}
 	if col.typ.Entity != e.Type || e.Op == cedarx.Is {
-		return sqlcond.Truth(col.typ.Entity == e.Type), nil
+		return settled(sqlcond.Truth(col.typ.Entity == e.Type), col), nil
 	}
 	return c.in(e, subject, e.Args[1])
 }

@@ -6,7 +6,8 @@ import (
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 )
 
-// A policy sees the record through resource and no other way. Account::"a1".flag
+// A policy sees the record through resource, and the records behind it through
+// columns that are joins, and no other way. Account::"a1".flag
 // and principal.home.flag read another record of a bound type, which nobody can
 // promise to bring along at each call: a forbid that asks whether it has an
 // attribute would not forbid. Such policies are refused.
@@ -38,17 +39,44 @@ func (r *reader) walk(e *cedarx.Expr) {
 	for _, arg := range e.Args {
 		r.walk(arg)
 	}
-	if !readsAttribute(e) || e.Args[0].Op == cedarx.Variable {
+	if !readsAttribute(e) || e.Args[0].Op == cedarx.Variable || e.Op != cedarx.Other && r.joined(e.Args[0]) {
 		return
 	}
 	for _, t := range r.types(e.Args[0]) {
 		if t.Kind == cedarx.EntityRef && r.isBound(t.Entity) {
 			r.problems = append(r.problems, Problem{
 				Policy: r.policy.ID, Position: r.policy.Position,
-				Text: e.String() + " reads another " + string(t.Entity) + " than the one that is asked about, which nobody brings along; give the principal or the context an attribute that says it",
+				Text: e.String() + " reads another " + string(t.Entity) + " than the one that is asked about, which nobody brings along; set Join on the column of the record that refers to it, or give the principal or the context an attribute that says it",
 			})
 		}
 	}
+}
+
+// joined says whether an expression is a record that each record which may be
+// asked about leads to, by columns that are joins.
+func (r *reader) joined(e *cedarx.Expr) bool {
+	var names []string
+	for ; e.Op == cedarx.Access; e = e.Args[0] {
+		names = append(names, e.Name)
+	}
+	if e.Op != cedarx.Variable || e.Name != "resource" {
+		return false
+	}
+	slices.Reverse(names)
+	for _, kind := range r.action.Resources {
+		t := boundTo(r.tables, cedarx.Type{Kind: cedarx.EntityRef, Entity: kind})
+		for _, name := range names {
+			attr, known := r.schema.Entities[kind][name]
+			if !known || attr.Type.Kind != cedarx.EntityRef {
+				break // of this type it is none, and the validator lets no policy read it
+			}
+			if t == nil || t.relations[name] == nil {
+				return false
+			}
+			t, kind = t.relations[name], attr.Type.Entity
+		}
+	}
+	return true
 }
 
 func readsAttribute(e *cedarx.Expr) bool {

@@ -64,6 +64,13 @@ type Resource struct {
 	// [Policy.CheckChange]. A name that neither schema nor binding knows is
 	// refused.
 	Attrs map[string]any
+	// Related are the records that this one refers to, by the attribute that
+	// does, with their own Related in turn. Those have to be here that the
+	// policies about the action read through a [Column] that is a Join, and whose
+	// attribute is not NULL; others may be. A zero Resource says that the record
+	// was looked for and is not there. One of another tenant than the principal's
+	// counts as not there.
+	Related map[string]Resource
 }
 
 // Request is the long form of a check.

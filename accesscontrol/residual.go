@@ -20,6 +20,8 @@ type residual struct {
 	permits, forbids []rule
 	// foreign says that a part is left to Cedar, which wants the whole record.
 	foreign bool
+	// reads are the joins that a part looks at.
+	reads map[*join]bool
 	// once measures it for filters: how many values, and whether any row
 	// can pass.
 	once    sync.Once
@@ -58,12 +60,12 @@ func (s *snapshot) residual(q *question) (*residual, error) {
 			out.forbids = append(out.forbids, rule{p.ID, condition})
 		}
 	}
-	out.foreign = c.foreigners > 0
+	out.foreign, out.reads = c.foreigners > 0, c.reads
 	return out, nil
 }
 
 func (s *snapshot) compilerOf(q *question) *compiler {
-	return &compiler{table: q.table, tenant: q.tenant, env: s.env(q), known: q.entities, static: s.static, actions: s.actionEntities}
+	return &compiler{table: q.table, tenant: q.tenant, env: s.env(q), known: q.entities, static: s.static, actions: s.actionEntities, reads: map[*join]bool{}}
 }
 
 // heads says whether principal and action are within the scope of a policy.
@@ -73,10 +75,15 @@ func (s *snapshot) heads(p *cedarx.Policy, q *question) bool {
 
 // mayOwn says whether any record of the table may be of the principal's tenant.
 func (r *residual) mayOwn() bool {
-	if r.table.OnlyTenant != "" && r.table.OnlyTenant != r.tenant {
+	return r.table.mayOwn(r.tenant)
+}
+
+// mayOwn says whether any record of the table may be a tenant's.
+func (t *table) mayOwn(tenant string) bool {
+	if t.OnlyTenant != "" && t.OnlyTenant != tenant {
 		return false
 	}
-	return r.table.tenant.holds(sqlcond.TextOf(r.tenant))
+	return t.tenant.holds(sqlcond.TextOf(tenant))
 }
 
 // answer is the decision about a row: empty for yes. Another tenant's record is

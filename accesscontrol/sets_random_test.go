@@ -197,7 +197,7 @@ func (g generator) setAtom() string {
 }
 
 // setText is what may stand in a filter with sets, beside what may in any.
-var setText = regexp.MustCompile(strings.Replace(fixedText.String(), "^(?:", "^(?:EXISTS|SELECT|FROM|AS|WHERE|GROUP BY|HAVING COUNT|DISTINCT|WITH RECURSIVE|UNION|\\+ 1|"+
+var setText = regexp.MustCompile(strings.Replace(fixedText.String(), "^(?:", "^(?:EXISTS|RAND|SELECT|FROM|AS|WHERE|GROUP BY|HAVING COUNT|DISTINCT|WITH RECURSIVE|UNION|\\+ 1|"+
 	"[`\"](?:crmguard_[0-9]+|members|item_groups|team_tree|codes|marks|item|list|team|parent|code|mark|bytes|depth)[`\"]|", 1))
 
 // Sets are asked as Cedar asks them: what a check answers of a record with its

@@ -169,6 +169,15 @@ func (s *Shadow) prepared(principal *Principal, action string, record *Resource)
 			return fails(err)
 		}
 	}
+	if len(q.table.joins) > 0 { // which related records are read, the policies say
+		r, err := state.known(asked{action, q.table.Resource}, q)
+		if err == nil {
+			err = r.related(record, row)
+		}
+		if err != nil {
+			return fails(err)
+		}
+	}
 	tenant := record.Tenant
 	return func() (Decision, error) {
 		r, err := state.known(asked{action, q.table.Resource}, q)

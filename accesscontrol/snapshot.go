@@ -65,6 +65,7 @@ func build(ctx context.Context, config Config) (*snapshot, error) {
 	policies, problems := parsePolicies(policyTexts, schema)
 	problems = append(append(problems, missing...), b.problems...)
 	if len(b.problems) == 0 {
+		problems = append(problems, s.join(policies)...)
 		problems = append(problems, s.translatable(policies)...)
 		for _, p := range policies {
 			problems = append(problems, s.otherRecords(p)...)

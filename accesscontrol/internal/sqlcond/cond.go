@@ -108,11 +108,15 @@ type (
 	choice   struct{ test, yes, no Cond }
 )
 
-// mayFail says whether an error of Cedar's can stand in a condition. Columns
-// never bring one in: the validator lets an optional attribute be read only
-// where it is present.
+// mayFail says whether an error of Cedar's can stand in a condition. The record's
+// own columns never bring one in: the validator lets an optional attribute be
+// read only where it is present. A record that is referred to may not be there.
 func mayFail(c Cond) bool {
 	switch c := c.(type) {
+	case *Present:
+		return len(c.from()) > 0
+	case leaf:
+		return joined(c)
 	case Outcome:
 		return c == Failed
 	case *both:

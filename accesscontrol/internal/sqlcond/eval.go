@@ -44,8 +44,12 @@ func (a *Among) holds(v Value) bool {
 	return slices.Contains(a.Values, v)
 }
 
-// Eval says whether the record has the attribute.
+// Eval says whether the record has the attribute. It fails where nothing refers
+// to the record.
 func (p *Present) Eval(row *Row) Outcome {
+	if via := p.Column.Via; via != nil && row.Values[via.From.Slot].Kind == Absent {
+		return Failed
+	}
 	return Truth(row.Values[p.Column.Slot].Kind != Absent)
 }
 

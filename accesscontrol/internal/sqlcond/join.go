@@ -1,6 +1,7 @@
 package sqlcond
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -28,41 +29,142 @@ func (w *Writer) Own(table, tenant string) {
 	w.table, w.tenant = table[strings.LastIndexByte(table, '.')+1:], tenant
 }
 
-// exists writes that there are rows of the joins for which body holds. A join
-// that an enclosing exists has opened stays the row that it is there; one that
-// starts at another stands behind it.
+// exists writes that there are rows of the joins for which body holds, in a
+// subquery that is asked for each record. A join that an enclosing one has opened
+// stays the row that it is there; one that starts at another stands behind it.
 func (w *Writer) exists(joins []*Join, body func()) {
-	var opened []*Join
+	opened := w.enter(joins)
+	if len(opened) == 0 {
+		body()
+		return
+	}
+	w.Raw("EXISTS (SELECT 1 FROM ")
+	w.tables(opened)
+	for _, j := range opened {
+		w.equal(j.Key, j.From)
+		w.Raw(" AND ")
+	}
+	if w.dialect == MySQL {
+		w.Raw(uncached + " AND ")
+	}
+	w.leave(opened, body)
+	w.Raw(")")
+}
+
+// MariaDB keeps what a subquery answers by the columns outside of it that it
+// reads, and takes those for equal that their collation does: the answer about
+// "A" would be that about "a". It keeps nothing that it may not.
+const uncached = "RAND() IS NOT NULL"
+
+// within writes the same so that a database may begin with the other table.
+// MariaDB does with IN, and keeps answers by the bytes that stand beside it.
+func (w *Writer) within(joins []*Join, body func()) {
+	if w.dialect != MySQL {
+		w.exists(joins, body)
+		return
+	}
+	opened := w.enter(joins)
+	if len(opened) == 0 {
+		body()
+		return
+	}
+	outer, inner := []func(){}, []func(){}
+	for _, j := range opened {
+		if slices.Contains(opened, j.From.Via) {
+			continue
+		}
+		outer, inner = append(outer, func() { w.name(j.From) }), append(inner, func() { w.name(j.Key) })
+		if j.Key.byBytes() {
+			outer, inner = append(outer, func() { w.bytes(j.From) }), append(inner, func() { w.bytes(j.Key) })
+		}
+	}
+	level := len(w.levels) - 1
+	w.levels = w.levels[:level]
+	w.Raw("(")
+	w.listed(outer)
+	w.levels = append(w.levels, scope{joins: opened})
+	w.Raw(") IN (SELECT ")
+	w.listed(inner)
+	w.Raw(" FROM ")
+	w.tables(opened)
+	for _, j := range opened {
+		if slices.Contains(opened, j.From.Via) {
+			w.equal(j.Key, j.From)
+			w.Raw(" AND ")
+		}
+	}
+	w.leave(opened, func() {
+		body()
+		if w.levels[level].reads {
+			w.Raw(" AND " + uncached)
+		}
+	})
+	w.Raw(")")
+}
+
+// scope is a subquery that is being written.
+type scope struct {
+	joins []*Join
+	reads bool // texts of columns outside of it, but for those that joins start at
+}
+
+// enter opens those joins that are not open.
+func (w *Writer) enter(joins []*Join) (opened []*Join) {
 	for _, j := range joins {
 		if w.aliases[j] == "" {
 			opened = append(opened, j)
 			w.opens(j)
 		}
 	}
-	if len(opened) == 0 {
-		body()
-		return
+	if len(opened) > 0 {
+		w.levels = append(w.levels, scope{joins: opened})
 	}
-	w.Raw("EXISTS (SELECT 1 FROM ")
-	for i, j := range opened {
-		if i > 0 {
-			w.Raw(", ")
-		}
-		w.tableName(j.Table)
-		w.Raw(" AS ")
-		w.quote(w.aliases[j])
-	}
-	w.Raw(" WHERE ")
+	return opened
+}
+
+// leave writes the rest of a subquery and closes it.
+func (w *Writer) leave(opened []*Join, body func()) {
 	for _, j := range opened {
-		w.equal(j.Key, j.From)
-		w.Raw(" AND ")
 		w.fence(j)
 		w.Raw(" AND ")
 	}
 	body()
-	w.Raw(")")
 	for _, j := range opened {
 		delete(w.aliases, j)
+	}
+	w.levels = w.levels[:len(w.levels)-1]
+}
+
+// tables writes the tables of joins, and WHERE.
+func (w *Writer) tables(joins []*Join) {
+	parts := make([]func(), len(joins))
+	for i, j := range joins {
+		parts[i] = func() {
+			w.tableName(j.Table)
+			w.Raw(" AS ")
+			w.quote(w.aliases[j])
+		}
+	}
+	w.listed(parts)
+	w.Raw(" WHERE ")
+}
+
+func (w *Writer) listed(parts []func()) {
+	for i, part := range parts {
+		if i > 0 {
+			w.Raw(", ")
+		}
+		part()
+	}
+}
+
+// notes that a column is read, by each subquery that it stands outside of.
+func (w *Writer) notes(c *Column) {
+	if w.dialect != MySQL || !c.byBytes() {
+		return
+	}
+	for i := len(w.levels) - 1; i >= 0 && !slices.Contains(w.levels[i].joins, c.Via); i-- {
+		w.levels[i].reads = true
 	}
 }
 

@@ -111,6 +111,9 @@ func (c *Covers) write(w *Writer) {
 		w.name(steps[0].Key)
 		w.Raw(" HAVING COUNT(DISTINCT ")
 		w.member(c.Set.Element)
+		if w.dialect == PostgreSQL && c.Set.Element.byBytes() {
+			w.Raw("::text")
+		}
 		w.Raw(") = ")
 		w.place("bigint", int64(len(c.Among.Values)))
 	})

@@ -16,6 +16,7 @@ type Writer struct {
 	table, tenant string           // of the records
 	aliases       map[*Join]string // of the joins that are open
 	inner         int              // aliases given so far
+	levels        []scope
 }
 
 // Raw writes fixed words.
@@ -27,12 +28,13 @@ func (w *Writer) Result() (sql string, args []any) { return w.text.String(), w.a
 // Values counts the values that columns were compared with, each once.
 func (w *Writer) Values() int { return w.values }
 
-// Write writes a condition as a value that is TRUE, FALSE or NULL.
-func (w *Writer) Write(c Cond) { c.write(w) }
+// Write writes a condition as what is TRUE where it holds.
+func (w *Writer) Write(c Cond) { w.holds(c) }
 
 // name writes a column. Inside of a subquery, one of the record's without its
 // table would be taken for one of the table that stands there.
 func (w *Writer) name(column *Column) {
+	w.notes(column)
 	of := w.alias
 	switch {
 	case column.Via != nil:
@@ -144,12 +146,16 @@ func (w *Writer) Join(conds []Cond, word, test string) {
 		if i > 0 {
 			w.Raw(word)
 		}
-		if test == "" {
-			c.write(w)
+		is := test
+		if is == " IS FALSE" && joined(c) { // what is not TRUE may have failed
+			c, is = Not(c), " IS TRUE"
+		}
+		if is == "" {
+			w.holds(c)
 			continue
 		}
 		w.enclosed(c)
-		w.Raw(test)
+		w.Raw(is)
 	}
 }
 
@@ -157,10 +163,10 @@ func (w *Writer) Join(conds []Cond, word, test string) {
 func (w *Writer) enclosed(c Cond) {
 	switch c.(type) {
 	case *both, *oneOf: // have them
-		c.write(w)
+		w.holds(c)
 	default:
 		w.Raw("(")
-		c.write(w)
+		w.holds(c)
 		w.Raw(")")
 	}
 }
