@@ -8,13 +8,14 @@ import (
 )
 
 // read puts the elements of a set into their slot of a row, and into its own
-// that they are there. It takes the usual Go types without looking twice, and
+// that they are there: a nil slice is an empty set, as it comes of a loop over no
+// rows. It takes the usual Go types without looking twice, and
 // the others as [valueOf] does.
 func (s *set) read(v any, row *sqlcond.Row, there *sqlcond.Value) error {
 	elements := row.Sets[s.Slot][:0]
 	switch v := v.(type) {
 	case []string:
-		if v == nil || s.element.Kind != sqlcond.Text {
+		if s.element.Kind != sqlcond.Text {
 			break
 		}
 		for _, text := range v {
@@ -29,7 +30,7 @@ func (s *set) read(v any, row *sqlcond.Row, there *sqlcond.Value) error {
 		}
 		return s.put(elements, row, there)
 	case []Ref:
-		if v == nil || s.element.typ.Kind != cedarx.EntityRef {
+		if s.element.typ.Kind != cedarx.EntityRef {
 			break
 		}
 		for _, ref := range v {
@@ -41,7 +42,7 @@ func (s *set) read(v any, row *sqlcond.Row, there *sqlcond.Value) error {
 		}
 		return s.put(elements, row, there)
 	case []int64:
-		if v == nil || s.element.Kind != sqlcond.Integer {
+		if s.element.Kind != sqlcond.Integer {
 			break
 		}
 		for _, n := range v {
@@ -49,6 +50,10 @@ func (s *set) read(v any, row *sqlcond.Row, there *sqlcond.Value) error {
 		}
 		return s.put(elements, row, there)
 	}
+	return s.convert(v, row, there)
+}
+
+func (s *set) convert(v any, row *sqlcond.Row, there *sqlcond.Value) error {
 	converted, err := valueOf(cedarx.Type{Kind: cedarx.Set, Element: &s.element.typ}, v)
 	if converted == nil || err != nil {
 		return err // NULL is no set, and a set is required
@@ -57,6 +62,7 @@ func (s *set) read(v any, row *sqlcond.Row, there *sqlcond.Value) error {
 	if !is {
 		return errKind
 	}
+	elements := row.Sets[s.Slot][:0]
 	for item := range set.All() {
 		element, err := s.element.settle(slotOf(item))
 		if err != nil {
