@@ -29,6 +29,8 @@ type table struct {
 	tenant   *column
 	width    int
 	required []*column
+	// sets are the attributes whose elements stand in other tables.
+	sets map[string]*set
 	// fields maps each declared field to the group actions that it takes.
 	fields map[string][]string
 	// relations are the attributes that are joins, and joins those of them that
@@ -45,6 +47,10 @@ type column struct {
 	typ      cedarx.Type
 	opaque   bool
 	required bool
+	// set is where the elements stand of one that is no column.
+	set *set
+	// field names what in the binding says the type, where it is not Column.As.
+	field string
 }
 
 // binder collects the faults of a binding.
@@ -85,6 +91,7 @@ func (b *binder) bind(tables []Table) map[string]*table {
 		entities[source.Entity] = true
 		t.attrs = attrs
 		b.names(t)
+		b.sets(t)
 		b.columns(t)
 		b.groups(t)
 		t.place()
@@ -201,7 +208,7 @@ func (t *table) place() {
 			continue
 		}
 		if !bound {
-			col = column{attr: name, typ: t.attrs[name].Type, required: t.attrs[name].Required}
+			col = column{attr: name, typ: t.attrs[name].Type, required: t.attrs[name].Required, set: t.sets[name]}
 		}
 		col.Slot, col.Kind = t.width, kinds[col.typ.Kind]
 		if t.Name == "" {

@@ -48,6 +48,11 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 		for _, text := range t.differences(dialect.Kind, live) {
 			problems = append(problems, "table "+t.Name+": "+text)
 		}
+		behind, err := t.checkSets(ctx, dialect, db)
+		if err != nil {
+			return err
+		}
+		problems = append(problems, behind...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.tables)) {
 		t := s.tables[name]
@@ -67,6 +72,10 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 
 // differences says in words where the live table is not what the binding needs.
 func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
+	return differences(kind, live, t.wanted())
+}
+
+func differences(kind sqldb.Kind, live liveTable, wanted []column) (out []string) {
 	report := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	switch {
 	case live.kind == "":
@@ -78,7 +87,7 @@ func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
 	case live.loose:
 		report("is not STRICT, so a column may hold values of any type: make it anew as STRICT")
 	}
-	for _, want := range t.wanted() {
+	for _, want := range wanted {
 		got, exists := live.columns[want.Name]
 		switch {
 		case !exists:

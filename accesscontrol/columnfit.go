@@ -76,7 +76,7 @@ func (col *column) instead(got string, kind sqldb.Kind) string {
 		other := *col
 		other.Storage = as.storage
 		types, _ := other.fits(kind)
-		if key := col.attr == keyAttr || col.attr == tenantAttr; !slices.Contains(types, got) ||
+		if key := col.attr == keyAttr || col.attr == tenantAttr || col.typ.Kind == cedarx.EntityRef && col.typ.Entity == ""; !slices.Contains(types, got) ||
 			!slices.Contains(storages[other.as()].holds, col.typ.Kind) && col.attr != tenantAttr || key && as.storage == sqlcond.Label {
 			continue
 		}
@@ -86,6 +86,9 @@ func (col *column) instead(got string, kind sqldb.Kind) string {
 			field = "Table.KeyAs"
 		case tenantAttr:
 			field = "Table.TenantAs"
+		}
+		if col.field != "" {
+			field = col.field
 		}
 		return ", or set " + field + " to " + as.name
 	}

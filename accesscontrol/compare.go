@@ -121,6 +121,9 @@ func (col *column) bind(v cedarx.Value) (bound sqlcond.Value, fits bool, err err
 
 // contains compiles set.contains(resource.attr) for a set that is known.
 func (c *compiler) contains(e *cedarx.Expr) (sqlcond.Cond, error) {
+	if s := c.set(e.Args[0]); s != nil {
+		return c.setContains(e, s)
+	}
 	if e.Args[0].UsesResource {
 		return nil, refuse(e, "a column cannot be searched as a set")
 	}

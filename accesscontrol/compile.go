@@ -17,8 +17,9 @@ import (
 // Where the records have no table, a part that has no form of its own is left
 // to Cedar, record by record.
 type compiler struct {
-	table *table
-	env   *cedarx.Env
+	table  *table
+	env    *cedarx.Env
+	tenant string
 	// known, static and actions are the entities that env can see, listed.
 	known, actions cedarx.EntityMap
 	static         hierarchy
@@ -135,7 +136,7 @@ func (c *compiler) form(e *cedarx.Expr) (sqlcond.Cond, error) {
 	case cedarx.Is, cedarx.IsIn:
 		return c.is(e)
 	default:
-		return nil, refuse(e, e.Name+" is not translated")
+		return c.setCall(e)
 	}
 }
 
@@ -240,6 +241,9 @@ func (c *compiler) has(e *cedarx.Expr) (sqlcond.Cond, error) {
 	if e.Args[0].Op != cedarx.Variable {
 		return c.hasBehind(e)
 	}
+	if col := c.table.slots[e.Name]; col != nil && col.set != nil {
+		return sqlcond.True, nil
+	}
 	_, bound := c.table.columns[e.Name]
 	if _, inSchema := c.table.attrs[e.Name]; !inSchema && !bound {
 		return sqlcond.False, nil // as Cedar answers
@@ -287,6 +291,8 @@ func (c *compiler) bound(e *cedarx.Expr) (*column, error) {
 		return nil, refuse(e, "attribute "+e.Name+" is sealed, so it cannot be compared")
 	case !known:
 		return nil, refuse(e, "attribute "+e.Name+" is not in the schema")
+	case col.set != nil:
+		return nil, refuse(e, "attribute "+e.Name+" is a set of other rows: ask it with contains, containsAny, containsAll, isEmpty, or in")
 	case c.table.Name != "" && col.Name == "":
 		return nil, refuse(e, "attribute "+e.Name+" has no column in the binding")
 	}

@@ -71,6 +71,9 @@ type Table struct {
 	// none may not stand in a condition. Where there is no table, all
 	// attributes of the schema are fields.
 	Columns []Column
+	// Sets binds the attributes whose elements stand in other tables. Each is a
+	// field, too.
+	Sets []Set
 	// Read, Create, Update and Delete name the actions that [Policy.Fields]
 	// and [Policy.CheckChange] ask about. An empty one is refused when needed.
 	Read, Create, Update, Delete string

@@ -100,6 +100,8 @@ type generator struct {
 	// native writes about the attributes that nativeItems adds; times, about
 	// the one that SQLite has no column for.
 	native, times bool
+	// sets writes about the attributes that setItems adds.
+	sets bool
 	// joins writes about the records that joinedItems adds.
 	joins bool
 }
@@ -231,6 +233,9 @@ func (g generator) beyondSQL() string {
 func (g generator) atom() string {
 	if g.all && g.IntN(3) == 0 {
 		return g.beyondSQL()
+	}
+	if g.sets && g.IntN(3) > 0 {
+		return g.setAtom()
 	}
 	if g.native && g.IntN(3) == 0 {
 		return g.nativeAtom()

@@ -43,6 +43,9 @@ func (c *compiler) columnIn(e, left, right *cedarx.Expr) (sqlcond.Cond, error) {
 // inColumn is known in resource.team: the column holds the known entity or one
 // of its ancestors.
 func (c *compiler) inColumn(e, left, right *cedarx.Expr) (sqlcond.Cond, error) {
+	if s := c.set(right); s != nil {
+		return c.inSet(e, left, s)
+	}
 	col, err := c.column(right)
 	if err != nil {
 		return nil, err

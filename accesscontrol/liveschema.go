@@ -20,7 +20,8 @@ type liveColumn struct {
 	kind     string // the type, as this database spells it
 	required bool   // NOT NULL
 	inexact  string // why its texts do not compare by their bytes
-	// collation is its own where there is one.
+	// collation is that of its texts, empty where there is none, or where any
+	// two of them may be compared.
 	collation string
 }
 
@@ -76,7 +77,7 @@ func postgresTable(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, schema
 	// Equal under a deterministic collation means equal bytes, whatever the
 	// order; a domain shows its own name, and is no type that fits.
 	t.columns, err = readColumns(ctx, q, `SELECT a.attname, CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'the domain ' || t.typname ELSE format_type(a.atttypid, NULL) END,
-		a.attnotnull, CASE WHEN c.collisdeterministic THEN '' WHEN c.collisdeterministic IS NULL THEN '' ELSE 'a collation that is not deterministic' END, a.attcollation::text
+		a.attnotnull, CASE WHEN c.collisdeterministic THEN '' WHEN c.collisdeterministic IS NULL THEN '' ELSE 'a collation that is not deterministic' END, COALESCE(NULLIF(a.attcollation, 0)::text, '')
 		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
 		WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`, quoted)
 	return t, err

@@ -65,7 +65,7 @@ func (s *snapshot) residual(q *question) (*residual, error) {
 }
 
 func (s *snapshot) compilerOf(q *question) *compiler {
-	return &compiler{table: q.table, env: s.env(q), known: q.entities, static: s.static, actions: s.actionEntities, reads: map[*join]bool{}}
+	return &compiler{table: q.table, tenant: q.tenant, env: s.env(q), known: q.entities, static: s.static, actions: s.actionEntities, reads: map[*join]bool{}}
 }
 
 // heads says whether principal and action are within the scope of a policy.

@@ -15,6 +15,10 @@ var rows = sync.Pool{New: func() any { return new(sqlcond.Row) }}
 // give puts a row back without what it held.
 func give(row *sqlcond.Row) {
 	clear(row.Values)
+	for i, elements := range row.Sets {
+		clear(elements)
+		row.Sets[i] = elements[:0]
+	}
 	row.Source = nil
 	rows.Put(row)
 }
@@ -33,6 +37,9 @@ func (t *table) read(r *Resource, row *sqlcond.Row) error {
 		row.Values = make([]sqlcond.Value, t.width)
 	}
 	row.Values = row.Values[:t.width]
+	for len(row.Sets) < len(t.sets) {
+		row.Sets = append(row.Sets, nil)
+	}
 	id, err := t.key.settle(sqlcond.TextOf(r.ID))
 	if err != nil {
 		return &RequestError{Part: "resource", Name: r.Type, Text: fault(err)}
@@ -45,6 +52,12 @@ func (t *table) read(r *Resource, row *sqlcond.Row) error {
 				return &RequestError{Part: "resource", Name: name, Text: errUnknown.Error()}
 			}
 			continue // a field that no condition looks at
+		}
+		if col.set != nil {
+			if err := col.set.read(v, row, &row.Values[col.Slot]); err != nil {
+				return &RequestError{Part: "resource", Name: name, Text: fault(err)}
+			}
+			continue
 		}
 		if err := col.read(v, &row.Values[col.Slot]); err != nil {
 			return &RequestError{Part: "resource", Name: name, Text: fault(err)}

@@ -33,14 +33,15 @@ func (a *Among) Eval(row *Row) Outcome {
 	if v.Kind == Absent {
 		return Failed
 	}
+	return Truth(a.holds(v))
+}
+
+func (a *Among) holds(v Value) bool {
 	if a.texts != nil {
 		_, is := a.texts[v.Text]
-		return Truth(is)
+		return is
 	}
-	if slices.Contains(a.Values, v) {
-		return True
-	}
-	return False
+	return slices.Contains(a.Values, v)
 }
 
 // Eval says whether the record has the attribute. It fails where nothing refers

@@ -21,9 +21,11 @@ type Value struct {
 	Number int64
 }
 
-// Row is a record: its values by slot, and the record itself for a [Foreign].
+// Row is a record: its values by slot, the elements of its sets by theirs, and
+// the record itself for a [Foreign].
 type Row struct {
 	Values []Value
+	Sets   [][]Value
 	Source any
 }
 
