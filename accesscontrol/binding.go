@@ -25,6 +25,7 @@ type table struct {
 	// in its place of a row; key is the record itself, in place 0, and tenant
 	// stands in none. width counts them, and required are those without which a record is refused.
 	slots    map[string]*column
+	names    names // of slots
 	key      *column
 	tenant   *column
 	width    int
@@ -211,6 +212,7 @@ func (t *table) place() {
 			t.required = append(t.required, &col)
 		}
 	}
+	t.names = newNames(t.slots)
 }
 
 // kinds are the kinds of values that conditions compare; the rest is only

@@ -37,7 +37,7 @@ func (m *memo) standing(set *snapshot, p *Principal) (*standing, error) {
 		return nil, err
 	}
 	fresh := &standing{set: set, facts: facts}
-	fresh.residuals.Store(&map[asked]*residual{})
+	fresh.residuals.Store(&residuals{})
 	if comparable {
 		m.keep(set, string(key), fresh)
 	}

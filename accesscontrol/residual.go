@@ -25,6 +25,10 @@ type residual struct {
 	once    sync.Once
 	values  int
 	nothing bool
+	// own says whether any record may be of the principal's tenant.
+	own bool
+	// What no policy has determined is the same for all records.
+	otherTenant, notPermitted denial
 }
 
 // rule is what is left of a policy.
@@ -59,6 +63,7 @@ func (s *snapshot) residual(q *question) (*residual, error) {
 		}
 	}
 	out.foreign = c.foreigners > 0
+	out.own = out.mayOwn()
 	return out, nil
 }
 
@@ -85,7 +90,7 @@ func (r *residual) mayOwn() bool {
 //
 // failed says whether a policy failed that was asked.
 func (r *residual) answer(row *sqlcond.Row, tenant string) (reason Reason, failed bool) {
-	if !r.mayOwn() || r.table.tenant.tenant(tenant) != r.tenant {
+	if !r.own || r.table.tenant.tenant(tenant) != r.tenant {
 		return OtherTenant, false
 	}
 	for i := range r.forbids {

@@ -33,14 +33,17 @@ func (t *table) read(r *Resource, row *sqlcond.Row) error {
 		row.Values = make([]sqlcond.Value, t.width)
 	}
 	row.Values = row.Values[:t.width]
-	id, err := t.key.settle(sqlcond.TextOf(r.ID))
-	if err != nil {
-		return &RequestError{Part: "resource", Name: r.Type, Text: fault(err)}
+	row.Values[0] = sqlcond.TextOf(r.ID)
+	if t.key.Storage == sqlcond.UUID {
+		id, err := t.key.settle(row.Values[0])
+		if err != nil {
+			return &RequestError{Part: "resource", Name: r.Type, Text: fault(err)}
+		}
+		row.Values[0] = id
 	}
-	row.Values[0] = id
 	for name, v := range r.Attrs {
-		col, known := t.slots[name]
-		if !known {
+		col := t.names.find(name)
+		if col == nil {
 			if _, field := t.fields[name]; !field {
 				return &RequestError{Part: "resource", Name: name, Text: errUnknown.Error()}
 			}
