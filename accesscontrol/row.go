@@ -41,17 +41,8 @@ func (t *table) read(r *Resource, row *sqlcond.Row) error {
 		}
 		row.Values[0] = id
 	}
-	for name, v := range r.Attrs {
-		col := t.names.find(name)
-		if col == nil {
-			if _, field := t.fields[name]; !field {
-				return &RequestError{Part: "resource", Name: name, Text: errUnknown.Error()}
-			}
-			continue // a field that no condition looks at
-		}
-		if err := col.read(v, &row.Values[col.Slot]); err != nil {
-			return &RequestError{Part: "resource", Name: name, Text: fault(err)}
-		}
+	if err := t.readAttrs(r.Attrs, row); err != nil {
+		return err
 	}
 	for _, col := range t.required {
 		if row.Values[col.Slot].Kind == sqlcond.Absent {
