@@ -115,10 +115,7 @@ func (s *standing) keep(key asked, q *question) (*residual, error) {
 	if err != nil {
 		return nil, err
 	}
-	said := func(reason Reason) denial {
-		return denial{Denied{Action: key.action, Resource: key.record, Decision: Decision{Reason: reason, PolicySet: s.set.hash}}}
-	}
-	r.otherTenant, r.notPermitted = said(OtherTenant), said(NotPermitted)
+	r.asked = key
 	for {
 		kept := s.residuals.Load()
 		if s.residuals.CompareAndSwap(kept, kept.with(key, r)) {
@@ -146,15 +143,10 @@ func (s *standing) check(ctx context.Context, action string, record *Resource) e
 	defer give(row)
 	reason, failed := r.answer(row, record.Tenant)
 	s.set.observeCheck(ctx, action, record.Type, reason)
-	switch {
-	case reason == "":
+	if reason == "" {
 		return nil
-	case reason == OtherTenant:
-		return &r.otherTenant
-	case reason == NotPermitted && !failed:
-		return &r.notPermitted
 	}
-	return &Denied{Action: action, Resource: record.Type, Decision: r.explain(row, reason, failed, s.set.hash)}
+	return r.denied(row, reason, failed, s.set.hash)
 }
 
 // Decide answers with the determining policies, and with the permit that came

@@ -1,8 +1,18 @@
 package accesscontrol
 
+import (
+	"slices"
+
+	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
+)
+
 // denial is a no that is the same for many records: made once, and handed to
-// whoever asks. errors.As gives each of them a [Denied] of their own.
-type denial struct{ denied Denied }
+// whoever asks. errors.As gives each of them a [Denied] of their own. It is
+// safe for concurrent use.
+type denial struct {
+	of     outcomes
+	denied Denied
+}
 
 func (d *denial) Error() string { return d.denied.Error() }
 
@@ -16,7 +26,59 @@ func (d *denial) As(target any) bool {
 	to, is := target.(**Denied)
 	if is {
 		own := d.denied
+		own.Policies, own.Failed = slices.Clone(own.Policies), slices.Clone(own.Failed)
 		*to = &own
 	}
 	return is
+}
+
+// outcomes are all that the denials of a residual depend on: whether the record
+// is another tenant's, and otherwise what each rule is of it, two bits each.
+type outcomes struct {
+	otherTenant bool
+	rules       uint64
+}
+
+// maxRules fit into outcomes.
+const maxRules = 32
+
+// maxDenials of a residual are kept; those of few rules are fewer.
+const maxDenials = 16
+
+// denied is the error for a no.
+func (r *residual) denied(row *sqlcond.Row, reason Reason, failed bool, policySet string) error {
+	of := outcomes{otherTenant: reason == OtherTenant}
+	switch {
+	case reason == OtherTenant || reason == NotPermitted && !failed: // all rules are false, or none was asked
+	case len(r.forbids)+len(r.permits) > maxRules:
+		return &Denied{Action: r.asked.action, Resource: r.asked.record, Decision: r.explain(row, reason, failed, policySet)}
+	default:
+		of.rules = outcomesOf(r.permits, row, outcomesOf(r.forbids, row, 0))
+	}
+	kept := r.denials.Load()
+	if kept != nil {
+		for _, d := range *kept {
+			if d.of == of {
+				return d
+			}
+		}
+	}
+	made := &denial{of, Denied{Action: r.asked.action, Resource: r.asked.record, Decision: r.explain(row, reason, failed, policySet)}}
+	var longer []*denial
+	if kept != nil {
+		longer = *kept
+	}
+	if len(longer) < maxDenials {
+		longer = append(slices.Clip(longer), made)
+		r.denials.CompareAndSwap(kept, &longer) // whoever was faster has kept theirs
+	}
+	return made
+}
+
+// outcomesOf writes what the rules are of a row behind what is there.
+func outcomesOf(rules []rule, row *sqlcond.Row, behind uint64) uint64 {
+	for i := range rules {
+		behind = behind<<2 | uint64(rules[i].condition.Eval(row))
+	}
+	return behind
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
@@ -27,8 +28,10 @@ type residual struct {
 	nothing bool
 	// own says whether any record may be of the principal's tenant.
 	own bool
-	// What no policy has determined is the same for all records.
-	otherTenant, notPermitted denial
+	// asked is what a denial repeats, and denials are those that were wanted: a
+	// longer list takes the place of one that is there.
+	asked   asked
+	denials atomic.Pointer[[]*denial]
 }
 
 // rule is what is left of a policy.
