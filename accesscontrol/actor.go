@@ -124,9 +124,10 @@ func (s *standing) keep(key asked, q *question) (*residual, error) {
 	}
 }
 
-// Check answers nil for yes and an error otherwise: a [*Denied] for no, or
-// another error when the question could not be answered, which is a no too. It
-// leaves out which permit came nearest; [Actor.Decide] has that.
+// Check answers nil for yes and an error otherwise: for no, one in which
+// [errors.As] finds a [*Denied], or another one when the question could not be
+// answered, which is a no too. It leaves out which permit came nearest;
+// [Actor.Decide] has that.
 func (a *Actor) Check(ctx context.Context, action string, record Resource) error {
 	state, err := a.enter(ctx)
 	if err != nil {

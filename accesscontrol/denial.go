@@ -48,29 +48,24 @@ const maxDenials = 16
 // denied is the error for a no.
 func (r *residual) denied(row *sqlcond.Row, reason Reason, failed bool, policySet string) error {
 	of := outcomes{otherTenant: reason == OtherTenant}
-	switch {
-	case reason == OtherTenant || reason == NotPermitted && !failed: // all rules are false, or none was asked
-	case len(r.forbids)+len(r.permits) > maxRules:
-		return &Denied{Action: r.asked.action, Resource: r.asked.record, Decision: r.explain(row, reason, failed, policySet)}
-	default:
+	if reason != OtherTenant && (reason != NotPermitted || failed) { // or else all rules are false, or were not asked
 		of.rules = outcomesOf(r.permits, row, outcomesOf(r.forbids, row, 0))
 	}
-	kept := r.denials.Load()
-	if kept != nil {
-		for _, d := range *kept {
-			if d.of == of {
-				return d
-			}
+	told := r.denials.Load()
+	var kept []*denial
+	if told != nil {
+		kept = *told
+	}
+	distinct := len(r.forbids)+len(r.permits) <= maxRules
+	for _, d := range kept {
+		if distinct && d.of == of {
+			return d
 		}
 	}
 	made := &denial{of, Denied{Action: r.asked.action, Resource: r.asked.record, Decision: r.explain(row, reason, failed, policySet)}}
-	var longer []*denial
-	if kept != nil {
-		longer = *kept
-	}
-	if len(longer) < maxDenials {
-		longer = append(slices.Clip(longer), made)
-		r.denials.CompareAndSwap(kept, &longer) // whoever was faster has kept theirs
+	if distinct && len(kept) < maxDenials {
+		longer := append(slices.Clip(kept), made)
+		r.denials.CompareAndSwap(told, &longer) // whoever was faster has kept theirs
 	}
 	return made
 }
