@@ -154,6 +154,18 @@ func appendValue(dst []byte, v any) (out []byte, comparable bool) {
 			dst = binary.AppendVarint(dst, n)
 		}
 		return dst, v != nil
+	case []int:
+		dst = binary.AppendUvarint(append(dst, 'K'), uint64(len(v)))
+		for _, n := range v {
+			dst = binary.AppendVarint(dst, int64(n))
+		}
+		return dst, v != nil
+	case []bool:
+		dst = binary.AppendUvarint(append(dst, 'B'), uint64(len(v)))
+		for _, is := range v {
+			dst, _ = appendValue(dst, is)
+		}
+		return dst, v != nil
 	case []Ref:
 		dst = binary.AppendUvarint(append(dst, 'R'), uint64(len(v)))
 		for _, ref := range v {
