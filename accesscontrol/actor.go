@@ -2,7 +2,6 @@ package accesscontrol
 
 import (
 	"context"
-	"maps"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +19,7 @@ import (
 type Actor struct {
 	policy *Policy
 	given  Principal
-	made   time.Time
+	age    age
 	state  atomic.Pointer[standing]
 }
 
@@ -28,7 +27,7 @@ type Actor struct {
 type standing struct {
 	set       *snapshot
 	facts     *facts
-	residuals atomic.Pointer[map[asked]*residual] // never changed, replaced by a larger one
+	residuals atomic.Pointer[residuals]
 }
 
 // asked is a question without its record.
@@ -37,7 +36,8 @@ type asked struct{ action, record string }
 // For binds a principal. A principal that does not fit the schema is a
 // [*RequestError].
 func (p *Policy) For(principal Principal) (*Actor, error) {
-	a := &Actor{policy: p, given: principal, made: time.Now()}
+	a := &Actor{policy: p, given: principal}
+	a.age.begin()
 	// Read again when the policy set is replaced.
 	a.given.Context, a.given.Attrs = kept(principal.Context), kept(principal.Attrs)
 	if _, err := a.standing(); err != nil {
@@ -83,35 +83,23 @@ func (a *Actor) enter(ctx context.Context) (*standing, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !a.fresh(state.set.config.Hold) {
+	hold := state.set.config.Hold
+	if hold == 0 {
+		hold = DefaultHold
+	}
+	if !a.age.within(hold) {
 		return nil, ErrStale
 	}
 	return state, nil
 }
 
-// fresh compares both clocks: the steady one stands still while a machine
-// sleeps, the other one may be set back.
-func (a *Actor) fresh(hold time.Duration) bool {
-	if hold == 0 {
-		hold = DefaultHold
-	}
-	now := time.Now()
-	steady, wall := now.Sub(a.made), now.Round(0).Sub(a.made.Round(0))
-	return steady <= hold && wall <= hold && wall >= -clockStep
-}
-
 // DefaultHold is [Config.Hold] where that is zero.
 const DefaultHold = time.Minute
-
-// clockStep is how far a clock may be set back before an Actor is stale: a
-// correction is, an older machine is not.
-const clockStep = time.Second
 
 // residual is kept, since what it depends on cannot change. There are as many
 // as there are actions times records that they apply to.
 func (s *standing) residual(key asked) (*residual, error) {
-	kept := s.residuals.Load()
-	if r := (*kept)[key]; r != nil {
+	if r := s.residuals.Load().find(key); r != nil {
 		return r, nil
 	}
 	q, err := s.set.question(s.facts, key.action, key.record)
@@ -127,19 +115,19 @@ func (s *standing) keep(key asked, q *question) (*residual, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.asked = key
 	for {
 		kept := s.residuals.Load()
-		larger := maps.Clone(*kept)
-		larger[key] = r
-		if s.residuals.CompareAndSwap(kept, &larger) {
+		if s.residuals.CompareAndSwap(kept, kept.with(key, r)) {
 			return r, nil
 		}
 	}
 }
 
-// Check answers nil for yes and an error otherwise: a [*Denied] for no, or
-// another error when the question could not be answered, which is a no too. It
-// leaves out which permit came nearest; [Actor.Decide] has that.
+// Check answers nil for yes and an error otherwise: for no, one in which
+// [errors.As] finds a [*Denied], or another one when the question could not be
+// answered, which is a no too. It leaves out which permit came nearest;
+// [Actor.Decide] has that.
 func (a *Actor) Check(ctx context.Context, action string, record Resource) error {
 	state, err := a.enter(ctx)
 	if err != nil {
@@ -159,7 +147,7 @@ func (s *standing) check(ctx context.Context, action string, record *Resource) e
 	if reason == "" {
 		return nil
 	}
-	return &Denied{Action: action, Resource: record.Type, Decision: r.explain(row, reason, failed, s.set.hash)}
+	return r.denied(row, reason, failed, s.set.hash)
 }
 
 // Decide answers with the determining policies, and with the permit that came

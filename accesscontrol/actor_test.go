@@ -20,14 +20,14 @@ func TestAnActorSeesTheNextPolicyAndGrowsStale(t *testing.T) {
 	require.NoError(t, p.Reload(t.Context(), config))
 	require.NoError(t, ann.Check(t.Context(), "read", note("x")))
 
-	made := ann.made
+	made := ann.age.steady
 	for _, at := range []time.Time{
 		made.Add(-DefaultHold - time.Second), // both clocks went on
 		made.Add(time.Hour),                  // set back by an hour
 		made.AddDate(10, 0, 0).Round(0),      // by ten years
 		made.AddDate(-10, 0, 0).Round(0),     // on by ten years, as a machine that slept
 	} {
-		ann.made = at
+		ann.age.steady, ann.age.wall = at, at.Round(0)
 		require.ErrorIs(t, ann.Check(t.Context(), "read", note("x")), ErrStale, "%v", at.Sub(made))
 		_, err = ann.Decide(t.Context(), "read", note("x"))
 		require.ErrorIs(t, err, ErrStale)

@@ -25,6 +25,7 @@ type table struct {
 	// in its place of a row; key is the record itself, in place 0, and tenant
 	// stands in none. width counts them, and required are those without which a record is refused.
 	slots    map[string]*column
+	ordered  []*column // all of slots, the required ones first
 	key      *column
 	tenant   *column
 	width    int
@@ -201,6 +202,7 @@ func (t *table) place() {
 	if t.Name == "" { // there is no SQL to stand in
 		t.key.Column, t.tenant.Column = sqlcond.Column{Kind: sqlcond.Text}, sqlcond.Column{Kind: sqlcond.Text}
 	}
+	var optional []*column
 	t.slots, t.width = map[string]*column{}, 1
 	for _, name := range slices.Sorted(maps.Keys(t.attrs)) {
 		col, bound := t.columns[name]
@@ -221,8 +223,11 @@ func (t *table) place() {
 		t.slots[name] = &col
 		if t.attrs[name].Required {
 			t.required = append(t.required, &col)
+		} else {
+			optional = append(optional, &col)
 		}
 	}
+	t.ordered = append(slices.Clone(t.required), optional...)
 }
 
 // kinds are the kinds of values that conditions compare; the rest is only

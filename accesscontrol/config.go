@@ -37,7 +37,8 @@ type Config struct {
 	// it refuses. Nil means that Allower refuses every resource with an id.
 	Find func(ctx context.Context, tenant, kind, id string) (Resource, error)
 	// Hold is for how long an [Actor] answers; zero is [DefaultHold]. It bounds
-	// for how long a right lives on that was taken from a principal meanwhile.
+	// for how long a right lives on that was taken from a principal meanwhile;
+	// after a sleep of the machine it may be 10 ms of running time longer.
 	Hold time.Duration
 	// Observe gets the measurements named in the package comment; nil is
 	// silence.

@@ -123,7 +123,8 @@
 //
 // # Errors
 //
-//	ErrDenied    permanent  the answer is no; *Denied has the reason
+//	ErrDenied    permanent  the answer is no; errors.As finds the *Denied,
+//	                        which has the reason
 //	ErrRequest   permanent  the question is wrong: unknown action, missing
 //	                        attribute, wrong type; a fault of the caller
 //	ErrTenant    permanent  a tenant is missing; also ErrRequest

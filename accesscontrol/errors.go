@@ -55,6 +55,7 @@ const (
 // Denied is the answer no. It holds no personal data: ids of policies, names
 // of actions and attributes, never ids or values of people and records. It is
 // still sensitive: show users [Reason.Outside] at most, the rest to administrators.
+// [errors.As] finds it in the error of a check, and gives each caller their own.
 //
 //nolint:errname // it reads as what it says: the request was denied
 type Denied struct {

@@ -37,7 +37,7 @@ func (m *memo) standing(set *snapshot, p *Principal) (*standing, error) {
 		return nil, err
 	}
 	fresh := &standing{set: set, facts: facts}
-	fresh.residuals.Store(&map[asked]*residual{})
+	fresh.residuals.Store(&residuals{})
 	if comparable {
 		m.keep(set, string(key), fresh)
 	}
@@ -152,6 +152,18 @@ func appendValue(dst []byte, v any) (out []byte, comparable bool) {
 		dst = binary.AppendUvarint(append(dst, 'J'), uint64(len(v)))
 		for _, n := range v {
 			dst = binary.AppendVarint(dst, n)
+		}
+		return dst, v != nil
+	case []int:
+		dst = binary.AppendUvarint(append(dst, 'K'), uint64(len(v)))
+		for _, n := range v {
+			dst = binary.AppendVarint(dst, int64(n))
+		}
+		return dst, v != nil
+	case []bool:
+		dst = binary.AppendUvarint(append(dst, 'B'), uint64(len(v)))
+		for _, is := range v {
+			dst, _ = appendValue(dst, is)
 		}
 		return dst, v != nil
 	case []Ref:

@@ -13,7 +13,7 @@ import (
 
 func drawValue(t *rapid.T) any {
 	text := rapid.SampledFrom([]string{"", "a", "b", "ab", "a\x00", "\x01a"})
-	switch rapid.IntRange(0, 8).Draw(t, "kind") {
+	switch rapid.IntRange(0, 10).Draw(t, "kind") {
 	case 0:
 		return nil
 	case 1:
@@ -30,6 +30,10 @@ func drawValue(t *rapid.T) any {
 		return rapid.SliceOfN(text, 0, 3).Draw(t, "texts")
 	case 7:
 		return rapid.SliceOfN(rapid.Int64Range(-2, 2), 0, 3).Draw(t, "int64s")
+	case 8:
+		return rapid.SliceOfN(rapid.IntRange(-2, 2), 0, 3).Draw(t, "ints")
+	case 9:
+		return rapid.SliceOfN(rapid.Bool(), 0, 3).Draw(t, "bools")
 	default:
 		return rapid.SliceOfN(rapid.Custom(drawRef), 0, 2).Draw(t, "refs")
 	}
@@ -148,6 +152,33 @@ func TestARightThatIsTakenIsGone(t *testing.T) {
 	require.False(t, allowed("write", "b"))
 	ann.Context["purposes"].([]string)[0] = "b"
 	require.True(t, allowed("write", "b"), "what was kept is what it was when it was kept")
+}
+
+// Every list by which a principal is found is copied, for its owner may change
+// it.
+func TestListsThatAreKeptAreCopies(t *testing.T) {
+	texts, longs, ints, bools, refs := []string{"a"}, []int64{1}, []int{1}, []bool{true}, []Ref{{"Role", "a"}}
+	given := map[string]any{"texts": texts, "longs": longs, "ints": ints, "bools": bools, "refs": refs}
+	before, comparable := appendValues(nil, given, nil)
+	require.True(t, comparable)
+	copied := kept(given)
+	texts[0], longs[0], ints[0], bools[0], refs[0].ID = "b", 2, 2, false, "b"
+	after, _ := appendValues(nil, copied, nil)
+	require.Equal(t, before, after)
+	changed, _ := appendValues(nil, given, nil)
+	require.NotEqual(t, before, changed)
+}
+
+// A value of one type is never that of another: the schema may refuse one of
+// them.
+func TestEachTypeIsWrittenAsItself(t *testing.T) {
+	seen := map[string]any{}
+	for _, v := range []any{nil, "", 1, int64(1), true, Ref{}, []string{}, []int64{}, []int{}, []bool{}, []Ref{}} {
+		out, comparable := appendValue(nil, v)
+		require.True(t, comparable)
+		require.NotContains(t, seen, string(out))
+		seen[string(out)] = v
+	}
 }
 
 // However many principals ask, a bounded number is kept, and of another policy

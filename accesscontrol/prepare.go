@@ -59,6 +59,10 @@ func kept(context map[string]any) map[string]any {
 			v = slices.Clone(list)
 		case []int64:
 			v = slices.Clone(list)
+		case []int:
+			v = slices.Clone(list)
+		case []bool:
+			v = slices.Clone(list)
 		case []Ref:
 			v = slices.Clone(list)
 		}

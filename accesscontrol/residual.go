@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
@@ -27,6 +28,12 @@ type residual struct {
 	once    sync.Once
 	values  int
 	nothing bool
+	// own says whether any record may be of the principal's tenant.
+	own bool
+	// asked is what a denial repeats, and denials are those that were wanted: a
+	// longer list takes the place of one that is there.
+	asked   asked
+	denials atomic.Pointer[[]*denial]
 }
 
 // rule is what is left of a policy.
@@ -61,6 +68,7 @@ func (s *snapshot) residual(q *question) (*residual, error) {
 		}
 	}
 	out.foreign, out.reads = c.foreigners > 0, c.reads
+	out.own = out.mayOwn()
 	return out, nil
 }
 
@@ -92,7 +100,7 @@ func (t *table) mayOwn(tenant string) bool {
 //
 // failed says whether a policy failed that was asked.
 func (r *residual) answer(row *sqlcond.Row, tenant string) (reason Reason, failed bool) {
-	if !r.mayOwn() || r.table.tenant.tenant(tenant) != r.tenant {
+	if !r.own || r.table.tenant.tenant(tenant) != r.tenant {
 		return OtherTenant, false
 	}
 	for i := range r.forbids {

@@ -40,28 +40,16 @@ func (t *table) read(r *Resource, row *sqlcond.Row) error {
 	for len(row.Sets) < len(t.sets) {
 		row.Sets = append(row.Sets, nil)
 	}
-	id, err := t.key.settle(sqlcond.TextOf(r.ID))
-	if err != nil {
-		return &RequestError{Part: "resource", Name: r.Type, Text: fault(err)}
+	row.Values[0] = sqlcond.TextOf(r.ID)
+	if t.key.Storage == sqlcond.UUID {
+		id, err := t.key.settle(row.Values[0])
+		if err != nil {
+			return &RequestError{Part: "resource", Name: r.Type, Text: fault(err)}
+		}
+		row.Values[0] = id
 	}
-	row.Values[0] = id
-	for name, v := range r.Attrs {
-		col, known := t.slots[name]
-		if !known {
-			if _, field := t.fields[name]; !field {
-				return &RequestError{Part: "resource", Name: name, Text: errUnknown.Error()}
-			}
-			continue // a field that no condition looks at
-		}
-		if col.set != nil {
-			if err := col.set.read(v, row, &row.Values[col.Slot]); err != nil {
-				return &RequestError{Part: "resource", Name: name, Text: fault(err)}
-			}
-			continue
-		}
-		if err := col.read(v, &row.Values[col.Slot]); err != nil {
-			return &RequestError{Part: "resource", Name: name, Text: fault(err)}
-		}
+	if err := t.readAttrs(r.Attrs, row); err != nil {
+		return err
 	}
 	for _, col := range t.required {
 		if row.Values[col.Slot].Kind == sqlcond.Absent {

@@ -193,7 +193,7 @@ func (s *Shadow) prepared(principal *Principal, action string, record *Resource)
 
 // known is the residual of a question, kept or worked out.
 func (s *standing) known(key asked, q *question) (*residual, error) {
-	if r := (*s.residuals.Load())[key]; r != nil {
+	if r := s.residuals.Load().find(key); r != nil {
 		return r, nil
 	}
 	return s.keep(key, q)

@@ -36,11 +36,11 @@ type Term struct {
 	Known  Value
 }
 
-func (t *Term) of(row *Row) Value {
+func (t *Term) of(row *Row) *Value {
 	if t.Column == nil {
-		return t.Known
+		return &t.Known
 	}
-	return row.Values[t.Column.Slot]
+	return &row.Values[t.Column.Slot]
 }
 
 // Order is an operator of a comparison.

@@ -13,17 +13,17 @@ func (c *Comparison) Eval(row *Row) Outcome {
 	}
 	switch c.Op {
 	case Equal:
-		return Truth(left == right)
+		return Truth(*left == *right)
 	case Unequal:
-		return Truth(left != right)
+		return Truth(*left != *right)
 	case Less:
-		return Truth(compare(left, right) < 0)
+		return Truth(compare(*left, *right) < 0)
 	case LessOrEqual:
-		return Truth(compare(left, right) <= 0)
+		return Truth(compare(*left, *right) <= 0)
 	case Greater:
-		return Truth(compare(left, right) > 0)
+		return Truth(compare(*left, *right) > 0)
 	default:
-		return Truth(compare(left, right) >= 0)
+		return Truth(compare(*left, *right) >= 0)
 	}
 }
 
@@ -55,7 +55,7 @@ func (p *Present) Eval(row *Row) Outcome {
 
 // Eval is the value of the attribute; an absent one fails.
 func (h *Holds) Eval(row *Row) Outcome {
-	v := row.Values[h.Column.Slot]
+	v := &row.Values[h.Column.Slot]
 	if v.Kind == Absent {
 		return Failed
 	}
