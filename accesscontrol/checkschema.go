@@ -72,6 +72,9 @@ func (t *table) differences(kind sqldb.Kind, live liveTable) (out []string) {
 		case !exists:
 			report("column %s does not exist", want.Name)
 			continue
+		case want.unmaskable(kind, got) != "":
+			report("column %s %s", want.Name, want.unmaskable(kind, got))
+			continue
 		case want.opaque || want.typ.Kind == 0:
 			continue // never in a condition
 		case want.required && !got.required:

@@ -2,6 +2,7 @@ package accesscontrol
 
 import (
 	"context"
+	"strings"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
@@ -41,6 +42,8 @@ type shown struct {
 	// read says where the field is readable, and show where its mask is shown.
 	read, show extent
 }
+
+const visibilitySuffix = "_visibility"
 
 // extent is where something holds: in no row, in those of a filter, or in all.
 type extent struct {
@@ -85,6 +88,9 @@ func (s *standing) columns(ctx context.Context, record string) (Columns, error) 
 		if !identifier.MatchString(source.Attr) {
 			return Columns{}, &RequestError{Part: "resource", Name: source.Attr, Text: "the name of a field in a select list is a plain SQL identifier"}
 		}
+		if field, is := strings.CutSuffix(source.Attr, visibilitySuffix); is && len(t.fields[field]) > 0 {
+			return Columns{}, &RequestError{Part: "resource", Name: source.Attr, Text: "a field of a select list is called as the visibility of another one"}
+		}
 		c, known := t.slots[source.Attr]
 		if !known {
 			field := t.columns[source.Attr]
@@ -123,9 +129,10 @@ func (s *standing) extent(of Where, record string, actions []string) (extent, er
 	}
 }
 
-// values counts what the list compares with, beside its filter.
+// values counts what the list compares with, and its filter: both stand in one
+// statement.
 func (c Columns) values() int {
-	n := 0
+	n := c.rows.values()
 	for _, one := range c.list {
 		n += one.read.where.values() + one.show.where.values()
 	}
@@ -177,7 +184,7 @@ func (c Columns) render(out *sqlcond.Writer) (string, []any) {
 		if c.visibility && one.grouped {
 			out.Raw(", ")
 			one.writeVisibility(out)
-			out.As(one.name + "_visibility")
+			out.As(one.name + visibilitySuffix)
 		}
 	}
 	return out.Result()

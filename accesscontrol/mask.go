@@ -1,13 +1,10 @@
 package accesscontrol
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
-	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 	"github.com/crmguard/crmguard/internal/value"
 )
 
@@ -51,7 +48,7 @@ func (m Mask) Apply(v any) any {
 	if m == MaskYear {
 		return yearOf(read)
 	}
-	text, shown := maskable(read)
+	text, shown := textOf(read)
 	switch {
 	case !shown: // an error leaves the zero value, which is none
 	case m == MaskEmail:
@@ -66,8 +63,8 @@ func (m Mask) Apply(v any) any {
 	return masked
 }
 
-// maskable is the text of a value, where it has one that every database has.
-func maskable(read value.Value) (text string, is bool) {
+// textOf is the text of a value, where it has one that every database has.
+func textOf(read value.Value) (text string, is bool) {
 	switch read.Kind() {
 	case value.Text, value.Bytes, value.UUID:
 		s, err := read.Text()
@@ -96,66 +93,33 @@ func yearOf(read value.Value) string {
 		}
 		return maskedYear
 	}
-	if text, is := maskable(read); is && dated(text) {
+	if text, is := textOf(read); is && dated(text) {
 		return text[:4]
 	}
 	return maskedYear
 }
 
-// dated says whether a text is a date, or begins with one and a time.
+// dated says whether a text is a date, or begins with one and a time. Which
+// months have how many days is not looked at.
 func dated(text string) bool {
-	const form = "1000-00-00T0"
+	const form = "0000-00-00T0"
 	if len(text) != len(time.DateOnly) && len(text) < len(form) {
 		return false
 	}
 	for i := range min(len(text), len(form)) {
-		switch c := text[i]; {
-		case form[i] == '-' && c == '-', form[i] == 'T' && (c == 'T' || c == ' '):
-		case form[i] <= '1' && form[i] <= c && c <= '9' && form[i] != '-':
+		c, fits := text[i], false
+		switch form[i] {
+		case '0':
+			fits = '0' <= c && c <= '9'
+		case 'T':
+			fits = c == 'T' || c == ' '
 		default:
+			fits = c == '-'
+		}
+		if !fits {
 			return false
 		}
 	}
-	return true
-}
-
-// sqlMasks are the masks as SQL writes them.
-var sqlMasks = map[Mask]sqlcond.Mask{MaskEmail: sqlcond.MaskEmail, MaskYear: sqlcond.MaskYear, MaskLast4: sqlcond.MaskLast4, MaskAll: sqlcond.MaskAll}
-
-// masks looks at the masks of a table, when its groups are known.
-func (b *binder) masks(t *table) {
-	for _, source := range t.Columns {
-		c := t.columns[source.Attr]
-		if c.mask == "" {
-			continue
-		}
-		_, known := sqlMasks[c.mask]
-		switch {
-		case !known:
-			b.problem("table %s: the mask of %s is no %q: it is MaskEmail, MaskYear, MaskLast4 or MaskAll", t.Resource, c.attr, string(c.mask))
-		case len(t.fields[c.attr]) == 0:
-			b.problem("table %s: attribute %s has a mask and stands in no group: whoever reads the record would read it", t.Resource, c.attr)
-		case !c.suits():
-			b.problem("table %s: attribute %s has a type of which the mask %s shows nothing: use MaskAll", t.Resource, c.attr, string(c.mask))
-		}
-	}
-	for _, g := range t.Groups {
-		if g.Masked != "" && !slices.ContainsFunc(g.Fields, func(f string) bool { return t.columns[f].mask != "" }) {
-			b.problem("table %s: group %s names the action %s for masks, and none of its columns has one", t.Resource, g.Name, g.Masked)
-		}
-	}
-}
-
-// suits says whether a mask may show something of the column's values.
-func (col *column) suits() bool {
-	switch kind := col.typ.Kind; {
-	case col.mask == MaskAll, kind == 0, kind == cedarx.String:
-		return true
-	case col.mask == MaskLast4:
-		return kind == cedarx.Long
-	case col.mask == MaskYear:
-		return col.Storage == sqlcond.Instant
-	default:
-		return false
-	}
+	month, day := text[5:7], text[8:10]
+	return text[0] != '0' && "01" <= month && month <= "12" && "01" <= day && day <= "31"
 }

@@ -21,7 +21,7 @@ func (w *Writer) Absent(c *Column) {
 func (w *Writer) Column(c *Column) { w.name(c) }
 
 // Text writes a column as a text, beside which a mask may stand in one CASE.
-// MySQL and SQLite make a text of it there themselves, but of BIT(1).
+// Without being told, MariaDB makes a UUID of the mask, which is NULL.
 func (w *Writer) Text(c *Column) {
 	switch {
 	case w.dialect == PostgreSQL:
@@ -29,6 +29,10 @@ func (w *Writer) Text(c *Column) {
 		w.Raw("::text")
 	case c.Kind == Boolean:
 		w.boolean(c)
+	case w.dialect == MySQL:
+		w.Raw("CONCAT(")
+		w.name(c)
+		w.Raw(")")
 	default:
 		w.name(c)
 	}
@@ -162,22 +166,23 @@ func (w *Writer) email(c *Column) {
 	w.Raw(" ELSE '***' END")
 }
 
-// dated is a date as ISO 8601 writes it, alone or before a time. The end of a
-// regular expression may be before a line break, so the length says it.
+// dated is a date as ISO 8601 writes it, alone or before a time, and not one
+// without a month, as MySQL has them. The end of a regular expression may be
+// before a line break, so the length says it.
 func (w *Writer) dated(c *Column) {
-	if w.dialect == SQLite {
-		w.Raw("(")
-		w.call("", c, " GLOB '[1-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]' OR ")
-		w.call("", c, " GLOB '[1-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][T ][0-9]*')")
-		return
-	}
-	matches := " ~ "
-	if w.dialect == MySQL {
+	matches, day, before := " ~ ", "'^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}'", "'^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}[T ][0-9]'"
+	switch w.dialect {
+	case SQLite:
+		matches, day, before = " GLOB ", "'[1-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]'", "'[1-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9][T ][0-9]*'"
+	case MySQL:
 		matches = " REGEXP "
+	case PostgreSQL:
 	}
-	w.call("(char_length(", c, ") = 10 AND ")
-	w.call("", c, matches+"'^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}' OR ")
-	w.call("", c, matches+"'^[1-9][0-9]{3}-[0-9]{2}-[0-9]{2}[T ][0-9]')")
+	w.call("("+word(w, "char_length(", "length("), c, ") = 10 AND ")
+	w.call("", c, matches+day+" OR ")
+	w.call("", c, matches+before+") AND ")
+	w.call("substr(", c, ", 6, 2) BETWEEN '01' AND '12' AND ")
+	w.call("substr(", c, ", 9, 2) BETWEEN '01' AND '31'")
 }
 
 func (w *Writer) yearOfInstant(c *Column) {
