@@ -125,7 +125,7 @@ func (s *standing) extent(of Where, record string, actions []string) (extent, er
 	case len(more) == 0:
 		return extent{always: true}, nil
 	default:
-		return extent{where: Where{left: more[0], also: more[1:], value: true}}, nil
+		return extent{where: Where{left: more[0], also: more[1:]}}, nil
 	}
 }
 

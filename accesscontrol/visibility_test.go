@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/accesscontrol"
+	"github.com/crmguard/crmguard/internal/testdb"
 )
 
 // staffConfig has fields of each visibility.
@@ -245,4 +246,25 @@ func TestColumnsThatCannotBeMaskedAreFound(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, policy.CheckSchema(t.Context(), openDB(t, ddl+"phone REAL, salary INTEGER) STRICT")))
 	require.ErrorContains(t, policy.CheckSchema(t.Context(), openDB(t, ddl+"phone BLOB, salary INTEGER) STRICT")), "column phone is BLOB, which a mask has no type for: declare it Opaque")
+}
+
+func TestColumnsThatCannotBeMaskedAreFoundOnServers(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		types := map[testdb.Name]map[string]string{
+			testdb.PostgresC: {"varchar(20)": "", "char(20)": "", "date": "is date, and its mask last4", "numeric": "is numeric, and", "bytea": "is bytea, and", "integer": ""},
+			testdb.MariaDB:   {"VARCHAR(20)": "", "CHAR(20) CHARACTER SET latin1": "has the character set latin1", "VARBINARY(20)": "is varbinary, and", "UUID": "is uuid, and", "DECIMAL(9,2)": "is decimal, and", "INT": ""},
+		}
+		policy, db := loadStaff(t), d.Open(t)
+		for typ, want := range types[d.Name] {
+			for _, statement := range []string{"DROP TABLE IF EXISTS staff", "CREATE TABLE staff (id VARCHAR(20) PRIMARY KEY, tenant VARCHAR(20) NOT NULL, owner VARCHAR(20) NOT NULL, name VARCHAR(20), email VARCHAR(20), salary BIGINT, phone " + typ + ")"} {
+				_, err := db.ExecContext(t.Context(), statement)
+				require.NoError(t, err)
+			}
+			if err := policy.CheckSchema(t.Context(), db); want == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, "table staff: column phone "+want)
+			}
+		}
+	})
 }
