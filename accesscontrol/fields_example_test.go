@@ -40,7 +40,7 @@ INSERT INTO staff VALUES
 // the masks of e-mail and phone, and nothing that the policies permit to the
 // help desk reads a salary.
 func ExamplePolicy_Columns() {
-	// exampleStaff stands in this file, employee in visibility_test.go.
+	// exampleStaff stands in fields_example_test.go, employee in visibility_test.go.
 	ctx, policy, db, done := exampleStaff()
 	defer done()
 	list, err := policy.Columns(ctx, employee("desk", "dan"), "employee")
@@ -71,7 +71,7 @@ func ExamplePolicy_Columns() {
 // What may be sorted by is asked before: it tells of a field, row by row. A list
 // by salary holds the people whose salary may be read.
 func ExamplePolicy_CheckUse() {
-	// exampleStaff stands in this file, employee in visibility_test.go.
+	// exampleStaff stands in fields_example_test.go, employee in visibility_test.go.
 	ctx, policy, db, done := exampleStaff()
 	defer done()
 	bob, order := employee("", "bob"), "salary" // of ?sort=salary
@@ -90,7 +90,7 @@ func ExamplePolicy_CheckUse() {
 }
 
 func ExamplePolicy_Redact() {
-	// exampleStaff stands in this file, employee in visibility_test.go.
+	// exampleStaff stands in fields_example_test.go, employee in visibility_test.go.
 	ctx, policy, _, done := exampleStaff()
 	defer done()
 	record := accesscontrol.Resource{Type: "employee", ID: "e1", Tenant: "main", Attrs: map[string]any{"owner": "ann", "name": "Ann", "email": "ann@example.com", "salary": 5200}}
