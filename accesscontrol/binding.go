@@ -32,13 +32,19 @@ type table struct {
 	required []*column
 	// sets are the attributes whose elements stand in other tables.
 	sets map[string]*set
-	// fields maps each declared field to the group actions that it takes.
+	// fields maps each declared field to the group actions that it takes, and
+	// beside has those for its mask and for a change, where there are any.
 	fields map[string][]string
+	beside map[string]beside
 	// relations are the attributes that are joins, and joins those of them that
 	// some policy reads.
 	relations map[string]*table
 	joins     []*join
 }
+
+// beside are actions that the groups of a field name: those that suffice for
+// its mask, and those that a change takes.
+type beside struct{ masked, update []string }
 
 // column is one attribute and where it stands. typ.Kind 0 means that the
 // schema does not know the attribute: it is a field only.
@@ -47,6 +53,7 @@ type column struct {
 	attr     string
 	typ      cedarx.Type
 	opaque   bool
+	mask     Mask
 	required bool
 	// set is where the elements stand of one that is no column.
 	set *set
@@ -70,7 +77,10 @@ func (b *binder) bind(tables []Table) map[string]*table {
 	out := make(map[string]*table, len(tables))
 	entities := map[string]bool{}
 	for _, source := range tables {
-		t := &table{Table: source, kind: cedarx.EntityType(source.Entity), columns: map[string]column{}, fields: map[string][]string{}, relations: map[string]*table{}}
+		t := &table{
+			Table: source, kind: cedarx.EntityType(source.Entity),
+			columns: map[string]column{}, fields: map[string][]string{}, beside: map[string]beside{}, relations: map[string]*table{},
+		}
 		attrs, known := b.schema.Entities[t.kind]
 		switch {
 		case source.Resource == "":
@@ -95,6 +105,7 @@ func (b *binder) bind(tables []Table) map[string]*table {
 		b.sets(t)
 		b.columns(t)
 		b.groups(t)
+		b.masks(t)
 		t.place()
 		out[source.Resource] = t
 	}
@@ -154,7 +165,7 @@ func (b *binder) columns(t *table) {
 			b.problem("table %s: attribute %s is bound twice", t.Resource, source.Attr)
 			continue
 		}
-		c := column{attr: source.Attr, opaque: source.Opaque, required: source.Required, Column: sqlcond.Column{Name: source.Name}}
+		c := column{attr: source.Attr, opaque: source.Opaque, mask: source.Mask, required: source.Required, Column: sqlcond.Column{Name: source.Name}}
 		if c.Name == "" {
 			c.Name = c.attr
 		}
@@ -240,6 +251,11 @@ var kinds = [...]sqlcond.Kind{
 func (b *binder) groups(t *table) {
 	for _, g := range t.Groups {
 		b.action(t, g.Action)
+		for _, more := range []string{g.Masked, g.Update} {
+			if more != "" {
+				b.action(t, more)
+			}
+		}
 		if len(g.Fields) == 0 {
 			b.problem("table %s: group %s has no fields", t.Resource, g.Name)
 		}
@@ -249,6 +265,14 @@ func (b *binder) groups(t *table) {
 				continue
 			}
 			t.fields[f] = append(t.fields[f], g.Action)
+			more := t.beside[f]
+			if g.Masked != "" {
+				more.masked = append(more.masked, g.Masked)
+			}
+			if g.Update != "" {
+				more.update = append(more.update, g.Update)
+			}
+			t.beside[f] = more
 		}
 	}
 }

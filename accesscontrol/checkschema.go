@@ -93,6 +93,9 @@ func differences(kind sqldb.Kind, live liveTable, wanted []column) (out []string
 		case !exists:
 			report("column %s does not exist", want.Name)
 			continue
+		case want.unmaskable(kind, got) != "":
+			report("column %s %s", want.Name, want.unmaskable(kind, got))
+			continue
 		case want.opaque || want.typ.Kind == 0:
 			continue // never in a condition
 		case want.required && !got.required:

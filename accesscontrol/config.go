@@ -95,6 +95,10 @@ type Column struct {
 	// Opaque says that the column holds sealed bytes. A policy that reads it
 	// is refused: comparing ciphertext is false without an error.
 	Opaque bool
+	// Mask is what is shown of the field where a [Group] keeps it from being
+	// read; empty: nothing, it is hidden. A sealed column is *** in SQL: [Columns]
+	// cannot open it.
+	Mask Mask
 	// As is the type of the column where it is not the usual one.
 	As ColumnType
 	// Join says that policies may read the attributes of the record that this
@@ -107,12 +111,20 @@ type Column struct {
 }
 
 // Group is a set of fields that take one more action to be read, such as
-// "contact.read.pii" for e-mail and phone.
+// "contact.read.pii" for e-mail and phone. A field of more than one group takes
+// the actions of each.
 type Group struct {
 	// Name is for people and reports.
 	Name string
 	// Action is asked beside the table's Read action.
 	Action string
+	// Masked is asked, beside the table's Read action, where Action is denied:
+	// permitted, the fields that have a [Mask] are shown under it. Empty, Read
+	// suffices for that.
+	Masked string
+	// Update is what a change of the fields takes beside the action that changes
+	// the record. Empty, that one suffices, and that the field may be read.
+	Update string
 	// Fields are names of fields that Columns declares.
 	Fields []string
 }

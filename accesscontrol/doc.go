@@ -1,7 +1,8 @@
 // Package accesscontrol decides who may do what, from one policy written in
 // Cedar (https://www.cedarpolicy.com), and gives four answers from it: the
 // decision about one record, the reason, the SQL condition that selects the
-// permitted rows of a table, and the fields of a record that may be read.
+// permitted rows of a table, and the fields of a record that may be read, seen
+// under a mask, or changed.
 // Package roles, below it, writes the Cedar of the usual roles and keeps who
 // holds them: begin there.
 //
@@ -28,7 +29,7 @@
 //
 //   - The condition of [Actor.Filter] selects exactly the rows for which
 //     [Actor.Check] answers nil: both are readings of one condition, and so are
-//     [Actor.Fields] and [Actor.CheckChange]. It is a plain part of a WHERE,
+//     [Actor.Fields], [Actor.Columns] and [Actor.CheckChange]. It is a plain part of a WHERE,
 //     which leaves the indexes to the database; [Where.Value] is never NULL, so
 //     its negation selects exactly the others. A condition that cannot be
 //     written in SQL is an error of [Load] that names policy and position;
@@ -56,6 +57,14 @@
 //     taken, for [Config.Hold] at most. No decision is kept: what is kept is
 //     found only by a principal who is the same in all that was handed in.
 //   - A field is readable where the binding declares it, and nowhere else.
+//     Policies say of each field and record whether it is hidden, masked,
+//     readable or writable, and a changed field that is not writable refuses the
+//     change. A [Mask] shows the same text of the same value in [Actor.Redact]
+//     and in the SQL of [Actor.Columns], which has the database hide and mask
+//     row by row.
+//   - A field that [Actor.CheckUse] lets people sort, filter or count by is
+//     hidden in no row that they see; [Actor.FilterUsing] selects the rows that
+//     show it.
 //   - What a check costs does not grow with the number of policies, only with
 //     those about this principal and this action. A second check of the same
 //     principal allocates nothing.
@@ -71,11 +80,13 @@
 //     refuses: a nullable column where the schema requires a value, a
 //     collation of PostgreSQL that takes different texts for equal.
 //   - Agreement where a [Timestamp] column holds infinity, or a time before the
-//     year 1 or after 9999.
+//     year 1 or after 9999; of masks, where a text of SQLite is not UTF-8, or
+//     where a driver makes another day of one that is none, as that of MySQL does.
 //   - That nothing changes between a check and a later write. Repeat the
 //     filter in the UPDATE or DELETE.
-//   - That a hidden field does not leak through sorting, searching or counting
-//     by it: do not let people do that with a field that [Policy.Fields] hides.
+//   - That a field does not leak where people sort, filter, group, search or
+//     count by it and [Actor.CheckUse] was not asked before; nor what a mask
+//     leaves: a domain of one's own is a name.
 //   - Secrecy of reasons: they hold no personal data, and tell that a record is
 //     there. Show an outsider what [Actor.Outside] answers, or [Reason.Outside]
 //     of records that they may see. Package httpguard does.
@@ -89,8 +100,10 @@
 // table that it is STRICT on SQLite, that columns have the types below, and NOT
 // NULL where the schema requires a value. Then [Policy.For] where a request
 // begins, [Actor.Check] before a change, [Actor.Filter] in every list,
-// [Actor.Fields] before showing a record, [Actor.CheckChange] before storing
-// one. [Actor.Decide] is for the curious. Each of them is a
+// [Actor.Redact] before showing a record, or [Actor.Columns] beside the filter,
+// [Actor.CheckUse] before sorting by what somebody names, [Actor.CheckChange]
+// before storing one. [Actor.Fields] says what a form may show and change, and
+// [Actor.Decide] is for the curious. Each of them is a
 // method of Policy, too, for a single question. What every principal sees, such
 // as the tree of units, stands in [Config.Entities].
 //

@@ -46,8 +46,12 @@ const (
 	ForbidFailed Reason = "forbid_failed"
 	// OtherTenant: the record belongs to another tenant.
 	OtherTenant Reason = "other_tenant"
-	// HiddenField: the change touches a field that the principal may not read.
+	// HiddenField: what was asked touches a field that the principal may not
+	// read, or sees only under its mask.
 	HiddenField Reason = "hidden_field"
+	// ReadOnlyField: the change touches a field that the principal may read and
+	// not change.
+	ReadOnlyField Reason = "read_only_field"
 	// Moved: the change would give the record another type, id or tenant.
 	Moved Reason = "moved"
 )
@@ -61,7 +65,8 @@ const (
 type Denied struct {
 	// Action and Resource (its type) are what was asked.
 	Action, Resource string
-	// Fields are the names that mattered when Reason is HiddenField.
+	// Fields are the names that mattered when Reason is HiddenField or
+	// ReadOnlyField.
 	Fields []string
 	Decision
 }

@@ -3,7 +3,6 @@ package accesscontrol
 import (
 	"bytes"
 	"context"
-	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -13,62 +12,33 @@ import (
 	"github.com/crmguard/crmguard/internal/value"
 )
 
-// Visibility is what a principal may see of a field. The zero value hides.
-type Visibility uint8
-
-// The visibilities.
-const (
-	// Hidden: do not show, do not filter, sort or search by it.
-	Hidden Visibility = iota
-	// Readable: show it.
-	Readable
-)
-
-// String is "hidden" or "readable".
-func (v Visibility) String() string { return either(v == Readable, "readable", "hidden") }
-
-// Fields is the visibility of each declared field of one record. A name that
-// is not in it is hidden.
-type Fields map[string]Visibility
-
-// Readable lists the readable fields, sorted.
-func (f Fields) Readable() []string { return f.with(Readable) }
-
-// Hidden lists the hidden fields, sorted.
-func (f Fields) Hidden() []string { return f.with(Hidden) }
-
-func (f Fields) with(v Visibility) []string {
-	out := []string{}
-	for _, name := range slices.Sorted(maps.Keys(f)) {
-		if f[name] == v {
-			out = append(out, name)
-		}
-	}
-	return out
-}
-
 // Fields is [Actor.Fields] for one record.
 func (p *Policy) Fields(ctx context.Context, principal Principal, record Resource) (Fields, error) {
 	s, err := p.once(ctx, &principal)
 	if err != nil {
 		return nil, err
 	}
-	return s.fields(ctx, &record)
+	return s.fields(ctx, &record, "")
 }
 
-// Fields says for each declared field whether the principal may read it in
-// this record: the table's Read action for all of them, and the group's action
-// beside it for those of a group. If the record itself may not be read, every
-// field is hidden.
+// Fields says for each declared field what the principal may see of it in this
+// record, and do to it. To read it takes the table's Read action, and the
+// group's Action beside it for a field of a group; where that is denied, the
+// group's Masked action shows its mask. To change what may be read takes the
+// table's Update action, and the group's Update action beside it; an action
+// that cannot be asked of this principal lets nothing be changed. If the record
+// itself may not be read, every field is hidden.
 func (a *Actor) Fields(ctx context.Context, record Resource) (Fields, error) {
 	s, err := a.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return s.fields(ctx, &record)
+	return s.fields(ctx, &record, "")
 }
 
-func (s *standing) fields(ctx context.Context, record *Resource) (Fields, error) {
+// fields asks of one record. change is the action of a change that is permitted
+// already; without it, the table's Update action is asked.
+func (s *standing) fields(ctx context.Context, record *Resource, change string) (Fields, error) {
 	t, err := s.set.bound(record.Type)
 	if err != nil {
 		return nil, err
@@ -76,36 +46,23 @@ func (s *standing) fields(ctx context.Context, record *Resource) (Fields, error)
 	if t.Read == "" {
 		return nil, &RequestError{Part: "resource", Name: record.Type, Text: "the binding names no Read action"}
 	}
-	answers := map[string]bool{}
-	ask := func(action string) error {
-		if _, asked := answers[action]; asked {
-			return nil
-		}
-		err := s.check(ctx, action, record)
-		answers[action] = err == nil
-		if errors.Is(err, ErrDenied) {
-			return nil
-		}
-		return err
+	ask := asking{standing: s, ctx: ctx, record: record, answers: map[string]bool{}, strict: change != ""}
+	if ask.strict {
+		ask.answers[change] = true
+	} else {
+		change = t.Update
 	}
-	if err := ask(t.Read); err != nil {
+	reads, err := ask.all(t.Read)
+	if err != nil {
 		return nil, err
 	}
 	out := make(Fields, len(t.fields))
 	for name, actions := range t.fields {
-		out[name] = Hidden
-		if !answers[t.Read] {
+		if out[name] = Hidden; !reads {
 			continue
 		}
-		all := true
-		for _, action := range actions {
-			if err := ask(action); err != nil {
-				return nil, err
-			}
-			all = all && answers[action]
-		}
-		if all {
-			out[name] = Readable
+		if out[name], err = ask.field(t, name, actions, change); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil
@@ -129,9 +86,11 @@ func (p *Policy) CheckChange(ctx context.Context, principal Principal, before, a
 
 // CheckChange checks both sides of a change: the Update action on the record
 // before and on the record after, no other type, id or tenant, and no changed
-// field that the principal may not read on either side. With a zero before it
-// checks Create, a change from nothing: no field may be set that is hidden in
-// the record that comes to be. With a zero after it checks Delete.
+// field that is not writable on both sides: [HiddenField] where one may not be
+// read, else [ReadOnlyField]. With a zero before it checks Create, a change from
+// nothing: the fields that are set are those that may be read and set, by the
+// Create action in place of Update, in the record that comes to be. With a zero
+// after it checks Delete.
 func (a *Actor) CheckChange(ctx context.Context, before, after Resource) error {
 	s, err := a.enter(ctx)
 	if err != nil {
@@ -175,28 +134,40 @@ func (s *standing) checkChange(ctx context.Context, before, after Resource) erro
 	return s.checkFields(ctx, action, t.changedFields(before, after), sides)
 }
 
-// checkFields refuses a change of fields that are hidden before or after.
+// checkFields refuses a change of fields that are not writable before and after.
 func (s *standing) checkFields(ctx context.Context, action string, changed []string, sides []*Resource) error {
 	if len(changed) == 0 {
 		return nil
 	}
-	var hidden []string
+	var hidden, fixed []string
 	for _, side := range sides {
-		fields, err := s.fields(ctx, side)
+		fields, err := s.fields(ctx, side, action)
 		if err != nil {
 			return err
 		}
 		for _, name := range changed {
-			if fields[name] != Readable && !slices.Contains(hidden, name) {
+			switch v := fields[name]; {
+			case v < Readable:
 				hidden = append(hidden, name)
+			case v < Writable:
+				fixed = append(fixed, name)
 			}
 		}
 	}
-	if len(hidden) > 0 {
-		slices.Sort(hidden)
-		return &Denied{Action: action, Resource: sides[0].Type, Fields: hidden, Decision: Decision{Reason: HiddenField, PolicySet: s.set.hash}}
+	switch {
+	case len(hidden) > 0:
+		return s.withheld(action, sides[0].Type, HiddenField, hidden)
+	case len(fixed) > 0:
+		return s.withheld(action, sides[0].Type, ReadOnlyField, fixed)
+	default:
+		return nil
 	}
-	return nil
+}
+
+// withheld is the denial for the sake of some fields.
+func (s *standing) withheld(action, record string, reason Reason, fields []string) error {
+	slices.Sort(fields)
+	return &Denied{Action: action, Resource: record, Fields: slices.Compact(fields), Decision: Decision{Reason: reason, PolicySet: s.set.hash}}
 }
 
 func isZero(r Resource) bool {

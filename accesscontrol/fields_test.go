@@ -3,6 +3,7 @@ package accesscontrol_test
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func TestFields(t *testing.T) {
 		require.Len(t, fields.Hidden(), len(all)-len(c.readable))
 		require.Equal(t, accesscontrol.Hidden, fields["unheard_of"])
 	}
-	require.Equal(t, "readable hidden", accesscontrol.Readable.String()+" "+accesscontrol.Hidden.String())
+	require.Equal(t, "hidden masked readable writable", fmt.Sprint(accesscontrol.Hidden, accesscontrol.Masked, accesscontrol.Readable, accesscontrol.Writable))
 
 	_, err := policy.Fields(t.Context(), people["sales"], accesscontrol.Resource{Type: "lead"})
 	require.ErrorIs(t, err, accesscontrol.ErrRequest)
@@ -174,7 +175,7 @@ func TestFieldsAreAnAllowList(t *testing.T) {
 	require.NoError(t, err)
 	fields, err := policy.Fields(t.Context(), crmPeople()["manager"], accesscontrol.Resource{Type: "contact", ID: "c", Tenant: "main", Attrs: map[string]any{"owner": "ann", "country": "DE"}})
 	require.NoError(t, err)
-	require.Equal(t, accesscontrol.Readable, fields["email"])
+	require.Equal(t, accesscontrol.Writable, fields["email"])
 	require.Equal(t, accesscontrol.Hidden, fields["salary"])
 
 	config.Texts["crm.cedarschema"] = strings.Replace(schema, "language?: String,", "language?: String, salary: Long,", 1)

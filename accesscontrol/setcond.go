@@ -36,6 +36,8 @@ func (c *compiler) setIncludes(e *cedarx.Expr, s *set) (sqlcond.Cond, error) {
 	switch {
 	case err != nil:
 		return nil, err
+	case col.Via != nil:
+		return nil, refuse(e, "a set holds, or does not, an attribute of the record itself; bind a set for the other record's")
 	case s.Tree != nil:
 		return nil, refuse(e, "the elements of a tree are found from values that are known; bind the set by a closure table")
 	case col.typ.Kind != s.element.typ.Kind || col.typ.Entity != s.element.typ.Entity:

@@ -150,7 +150,7 @@ func (s *snapshot) unpermitted() []Finding {
 			wanted[name] = true
 		}
 		for _, g := range t.Groups {
-			wanted[g.Action] = true
+			wanted[g.Action], wanted[g.Masked], wanted[g.Update] = true, true, true
 		}
 	}
 	delete(wanted, "")

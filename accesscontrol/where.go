@@ -19,6 +19,9 @@ type Where struct {
 	left *residual
 	// value says that the condition is never NULL.
 	value bool
+	// also are further ones that must hold of a row, of the same table and
+	// principal.
+	also []*residual
 	// except is what is taken out again.
 	except *Where
 }
@@ -167,7 +170,20 @@ func (w Where) write(out *sqlcond.Writer) {
 			Right: sqlcond.Term{Known: sqlcond.TextOf(w.left.tenant)},
 		}}, "", isTrue)
 	}
-	switch permits, everything := conditions(w.left.permits); {
+	w.rules(out, w.left)
+	for _, r := range w.also {
+		w.rules(out, r)
+	}
+	out.Raw(")")
+}
+
+// rules writes ` AND (p1 OR …) AND NOT (f1) AND …`.
+func (w Where) rules(out *sqlcond.Writer, r *residual) {
+	isTrue := ""
+	if w.value {
+		isTrue = " IS TRUE"
+	}
+	switch permits, everything := conditions(r.permits); {
 	case everything:
 	case len(permits) == 1:
 		out.Raw(" AND ")
@@ -177,7 +193,7 @@ func (w Where) write(out *sqlcond.Writer) {
 		out.Join(permits, " OR ", isTrue)
 		out.Raw(")")
 	}
-	if forbids, _ := conditions(w.left.forbids); len(forbids) > 0 {
+	if forbids, _ := conditions(r.forbids); len(forbids) > 0 {
 		out.Raw(" AND ")
 		if w.value {
 			out.Join(forbids, " AND ", " IS FALSE")
@@ -185,7 +201,6 @@ func (w Where) write(out *sqlcond.Writer) {
 			out.Join(negated(forbids), " AND ", "")
 		}
 	}
-	out.Raw(")")
 }
 
 func negated(conds []sqlcond.Cond) []sqlcond.Cond {

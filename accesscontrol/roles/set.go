@@ -93,7 +93,7 @@ func (c *checker) boundTables() {
 		t := c.tables[record]
 		named := []string{t.Read, t.Create, t.Update, t.Delete}
 		for _, g := range t.Groups {
-			named = append(named, g.Action)
+			named = append(named, g.Action, g.Masked, g.Update)
 		}
 		for _, action := range named {
 			if was, known := c.actions[action]; known && was != record {

@@ -173,7 +173,7 @@ func (c *crm) visibleBySQL(ctx context.Context, u user) (visible map[string]bool
 }
 
 func visibility(v accesscontrol.Visibility) string {
-	if v == accesscontrol.Readable {
+	if v >= accesscontrol.Readable {
 		return "readable"
 	}
 	return "hidden"
