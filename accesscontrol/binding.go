@@ -40,6 +40,7 @@ type column struct {
 	attr     string
 	typ      cedarx.Type
 	opaque   bool
+	like     bool
 	required bool
 }
 
@@ -141,7 +142,7 @@ func (b *binder) columns(t *table) {
 			b.problem("table %s: attribute %s is bound twice", t.Resource, source.Attr)
 			continue
 		}
-		c := column{attr: source.Attr, opaque: source.Opaque, required: source.Required, Column: sqlcond.Column{Name: source.Name}}
+		c := column{attr: source.Attr, opaque: source.Opaque, like: source.Like, required: source.Required, Column: sqlcond.Column{Name: source.Name}}
 		if c.Name == "" {
 			c.Name = c.attr
 		}
@@ -160,6 +161,7 @@ func (b *binder) columns(t *table) {
 		if c.Storage = as.storage; known && (!exists || !slices.Contains(as.holds, c.typ.Kind) || as.storage == sqlcond.Instant && c.typ.Extension != "datetime") {
 			b.problem("table %s: attribute %s has a type that no column of the type %q holds", t.Resource, c.attr, string(source.As))
 		}
+		b.patterns(t, source)
 		t.columns[c.attr] = c
 		t.fields[c.attr] = nil
 	}

@@ -93,6 +93,10 @@ type Column struct {
 	Opaque bool
 	// As is the type of the column where it is not the usual one.
 	As ColumnType
+	// Like says that conditions may ask whether the text is like a pattern. It is
+	// declared because no index finds what a leading * stands for: a list by it
+	// reads every row of the tenant that nothing else leaves out.
+	Like bool
 }
 
 // Group is a set of fields that take one more action to be read, such as

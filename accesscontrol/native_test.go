@@ -106,6 +106,7 @@ func nativeConfig(name testdb.Name, policies string) accesscontrol.Config {
 	config.Texts["item.cedarschema"] = strings.Replace(itemSchema, "secret?: String,", "uid?: User, kind?: String, small?: Bool, secret?: String,", 1)
 	table := &config.Tables[0]
 	table.Columns = table.Columns[:9]
+	table.Columns[3].Like, table.Columns[4].Like = true, true
 	uid, kind, small := accesscontrol.Column{Attr: "uid", As: accesscontrol.UUID}, accesscontrol.Column{Attr: "kind", As: accesscontrol.Enum}, accesscontrol.Column{Attr: "small", As: accesscontrol.Integer}
 	switch name {
 	case testdb.SQLite:
@@ -175,6 +176,9 @@ func forCedar(r accesscontrol.Resource) accesscontrol.Resource {
 // nativeAtom is a condition about what the databases have types of their own
 // for.
 func (g generator) nativeAtom() string {
+	if g.IntN(6) == 0 {
+		return g.likeAtom()
+	}
 	n := 7
 	if g.times {
 		n = 11
