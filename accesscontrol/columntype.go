@@ -122,21 +122,27 @@ func (col *column) settle(v sqlcond.Value) (sqlcond.Value, error) {
 	return v, nil
 }
 
-// readInstant reads a time of a record. Text without a zone, as MySQL's driver
-// leaves it, is UTC.
+// readInstant reads a time of a record.
 func readInstant(v any, into *sqlcond.Value) error {
-	read, err := value.Of(v)
-	if err != nil || read.IsNull() {
-		return err
-	}
-	at, err := read.Time(time.UTC)
-	if err == nil && !within(at.UnixMilli()) {
-		err = errKind
-	}
-	if err == nil {
+	at, there, err := timeOf(v)
+	if err == nil && there {
 		*into = sqlcond.IntegerOf(at.UnixMilli())
 	}
 	return err
+}
+
+// timeOf reads a time, if there is one. Text without a zone, as MySQL's driver
+// leaves it, is UTC.
+func timeOf(v any) (at time.Time, there bool, err error) {
+	read, err := value.Of(v)
+	if err != nil || read.IsNull() {
+		return at, false, err
+	}
+	at, err = read.Time(time.UTC)
+	if err == nil && !within(at.UnixMilli()) {
+		err = errKind
+	}
+	return at, true, err
 }
 
 // tenant is the tenant of a record as the column of tenants gives it.

@@ -126,8 +126,13 @@ func nativeConfig(name testdb.Name, policies string) accesscontrol.Config {
 // driver makes of a column.
 func nativeRecords(t *testing.T, db *sql.DB, name testdb.Name) []accesscontrol.Resource {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), "SELECT * FROM items")
-	require.NoError(t, err)
+	return nativeRows(t, db, "SELECT * FROM items")
+}
+
+func nativeRows(t *testing.T, db *sql.DB, query string, args ...any) []accesscontrol.Resource {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), query, args...)
+	require.NoError(t, err, query)
 	defer func() { require.NoError(t, rows.Close()) }()
 	columns, err := rows.Columns()
 	require.NoError(t, err)
