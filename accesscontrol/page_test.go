@@ -153,6 +153,7 @@ func TestPagesHoldEachRowOnce(t *testing.T) {
 				if len(rows) < size {
 					break
 				}
+				require.Less(t, len(seen), 1000, "%v by %d", by, size)
 				after, err = page.Cursor(rows[len(rows)-1])
 				require.NoError(t, err)
 				if changing {
@@ -213,6 +214,7 @@ func TestPagesOfLongTexts(t *testing.T) {
 				behind, order, args = page.MySQL("")
 			default:
 			}
+			require.LessOrEqual(t, len(seen), len(want), "a row is shown twice")
 			var id, stage string
 			err = db.QueryRowContext(t.Context(), "SELECT id, stage FROM deals WHERE "+behind+" ORDER BY "+order+" LIMIT 1", args...).Scan(&id, &stage)
 			if err != nil {
