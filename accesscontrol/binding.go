@@ -158,7 +158,7 @@ func (b *binder) columns(t *table) {
 				t.Resource, c.attr, either(attr.Required, "required", "optional"), either(c.required, "NOT NULL", "NULL"))
 		}
 		as, exists := storages[source.As]
-		if c.Storage = as.storage; known && (!exists || !slices.Contains(as.holds, c.typ.Kind) || as.storage == sqlcond.Instant && c.typ.Extension != "datetime") {
+		if c.Storage = as.storage; known && (!exists || !slices.Contains(as.holds, c.typ.Kind) || as.isTime() && c.typ.Extension != "datetime") {
 			b.problem("table %s: attribute %s has a type that no column of the type %q holds", t.Resource, c.attr, string(source.As))
 		}
 		b.patterns(t, source)
@@ -204,7 +204,7 @@ func (t *table) place() {
 		if t.Name == "" {
 			col.Name, col.Storage = "", sqlcond.Plain
 		}
-		if col.Storage == sqlcond.Instant {
+		if col.isTime() {
 			col.Kind = sqlcond.Integer
 		}
 		t.width++

@@ -105,6 +105,8 @@ func (col *column) parse(text *string) (sqlcond.Value, bool) {
 		return v, n == 0 || n == 1
 	case col.Storage == sqlcond.Instant:
 		return v, within(time.UnixMicro(n).UnixMilli())
+	case col.Storage == sqlcond.Day:
+		return v, col.mayBe(v)
 	default:
 		return v, true
 	}

@@ -71,7 +71,9 @@
 //     refuses: a nullable column where the schema requires a value, a
 //     collation of PostgreSQL that takes different texts for equal.
 //   - Agreement where a [Timestamp] column holds infinity, or a time before the
-//     year 1 or after 9999.
+//     year 1 or after 9999, or a [Date] column what is no date.
+//   - Agreement where a text of SQLite holds NUL and a policy asks what it is
+//     like: the filter leaves such a row out.
 //   - That nothing changes between a check and a later write. Repeat the
 //     filter in the UPDATE or DELETE.
 //   - That a hidden field does not leak through sorting, searching or counting
@@ -79,7 +81,7 @@
 //   - Secrecy of reasons: they hold no personal data, and tell that a record is
 //     there. Show an outsider what [Actor.Outside] answers, or [Reason.Outside]
 //     of records that they may see. Package httpguard does.
-//   - like, arithmetic on columns, sets and decimals in columns, attributes of
+//   - Arithmetic on columns, sets and decimals in columns, attributes of
 //     entities behind the record, and tags are not translated. On records
 //     without a table all of Cedar works.
 //
@@ -91,7 +93,8 @@
 // begins, [Actor.Check] before a change, [Actor.Filter] in every list,
 // [Actor.Fields] before showing a record, [Actor.CheckChange] before storing
 // one. [Actor.Decide] is for the curious. Each of them is a
-// method of Policy, too, for a single question. What every principal sees, such
+// method of Policy, too, for a single question. [Actor.Page] gives a list in
+// parts that stay whole while rows come and go. What every principal sees, such
 // as the tree of units, stands in [Config.Entities].
 //
 // Before a policy decides, a [Shadow] runs it beside the code that does; before
@@ -120,6 +123,7 @@
 //	Bool         boolean                 BOOLEAN, BIT(1)            INTEGER
 //	             smallint ... [Integer]
 //	datetime     timestamptz [Timestamp] DATETIME in UTC [Timestamp]
+//	             date [Date]             DATE [Date]                TEXT [Date]
 //
 // # Errors
 //
@@ -130,6 +134,8 @@
 //	ErrStale     permanent  the Actor is older than Config.Hold: read the
 //	                        principal anew, and take another one
 //	ErrNotLoaded permanent  take the Policy that Load returned
+//	ErrCursor    permanent  a cursor is none of this list and order: begin anew;
+//	                        also ErrRequest
 //	ErrTooLarge  permanent  the principal brings along more than MaxValues values;
 //	                        use a group or an attribute instead of a list
 //	ErrPolicy    permanent  the policy set was refused; *PolicyError lists why;

@@ -36,7 +36,7 @@ func paged(t *testing.T, db *sql.DB, d testdb.Database, where accesscontrol.Wher
 
 // orders of all fields, each of another type.
 func (g generator) orders() (out []accesscontrol.Order) {
-	fields := []string{"owner", "team", "backup", "stage", "region", "amount", "score", "flag", "blocked", "uid", "kind", "small"}
+	fields := []string{"owner", "team", "backup", "stage", "region", "amount", "score", "flag", "blocked", "uid", "kind", "small", "day", "until"}
 	if g.times {
 		fields = append(fields, "due")
 	}
@@ -69,6 +69,11 @@ func place(t *testing.T, field string, v any) any {
 		var at time.Time
 		at, err = read.Time(time.UTC)
 		n = at.UnixMicro()
+	case "day", "until":
+		var text string
+		text, err = read.Date()
+		require.NoError(t, err)
+		return text
 	case "uid":
 		var id string
 		id, err = read.ID()
