@@ -73,7 +73,7 @@
 //   - Agreement where a [Timestamp] column holds infinity, or a time before the
 //     year 1 or after 9999, or a [Date] column what is no date.
 //   - Agreement where a text of SQLite holds NUL and a policy asks what it is
-//     like: the filter leaves such a row out.
+//     like: in a filter it is like nothing, and unlike nothing.
 //   - That nothing changes between a check and a later write. Repeat the
 //     filter in the UPDATE or DELETE.
 //   - That a hidden field does not leak through sorting, searching or counting
