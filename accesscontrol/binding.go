@@ -54,6 +54,7 @@ type column struct {
 	typ      cedarx.Type
 	opaque   bool
 	mask     Mask
+	like     bool
 	required bool
 	// set is where the elements stand of one that is no column.
 	set *set
@@ -165,7 +166,10 @@ func (b *binder) columns(t *table) {
 			b.problem("table %s: attribute %s is bound twice", t.Resource, source.Attr)
 			continue
 		}
-		c := column{attr: source.Attr, opaque: source.Opaque, mask: source.Mask, required: source.Required, Column: sqlcond.Column{Name: source.Name}}
+		c := column{
+			attr: source.Attr, opaque: source.Opaque, mask: source.Mask, like: source.Like, required: source.Required,
+			Column: sqlcond.Column{Name: source.Name},
+		}
 		if c.Name == "" {
 			c.Name = c.attr
 		}
@@ -181,9 +185,10 @@ func (b *binder) columns(t *table) {
 				t.Resource, c.attr, either(attr.Required, "required", "optional"), either(c.required, "NOT NULL", "NULL"))
 		}
 		as, exists := storages[source.As]
-		if c.Storage = as.storage; known && (!exists || !slices.Contains(as.holds, c.typ.Kind) || as.storage == sqlcond.Instant && c.typ.Extension != "datetime") {
+		if c.Storage = as.storage; known && (!exists || !slices.Contains(as.holds, c.typ.Kind) || as.isTime() && c.typ.Extension != "datetime") {
 			b.problem("table %s: attribute %s has a type that no column of the type %q holds", t.Resource, c.attr, string(source.As))
 		}
+		b.patterns(t, source)
 		t.columns[c.attr] = c
 		t.fields[c.attr] = nil
 	}
@@ -227,7 +232,7 @@ func (t *table) place() {
 		if t.Name == "" {
 			col.Name, col.Storage = "", sqlcond.Plain
 		}
-		if col.Storage == sqlcond.Instant {
+		if col.isTime() {
 			col.Kind = sqlcond.Integer
 		}
 		t.width++

@@ -11,7 +11,7 @@ import (
 
 // fitting are the types of columns that hold the values of each [ColumnType]
 // and compare as the checks do, the usual one first.
-type fitting struct{ number, flag, text, uuid, enum, timestamp []string }
+type fitting struct{ number, flag, text, uuid, enum, timestamp, date []string }
 
 // fits lists the types that a column may have, none where the database has no
 // such type; compared is false where no condition looks at it.
@@ -20,19 +20,19 @@ func (col *column) fits(kind sqldb.Kind) (types []string, compared bool) {
 	switch kind {
 	case sqldb.SQLite:
 		whole := []string{"INTEGER", "INT"}
-		of = fitting{number: whole, flag: whole, text: []string{"TEXT"}, enum: []string{"TEXT"}}
+		of = fitting{number: whole, flag: whole, text: []string{"TEXT"}, enum: []string{"TEXT"}, date: []string{"TEXT"}}
 	case sqldb.Postgres:
 		of = fitting{
 			number: []string{"bigint", "integer", "smallint"}, flag: []string{"boolean"},
 			// citext is no text for an index, char(n) is padded for whoever reads it.
 			text: []string{"text", "character varying"},
-			uuid: []string{"uuid"}, enum: []string{"enum"}, timestamp: []string{"timestamp with time zone"},
+			uuid: []string{"uuid"}, enum: []string{"enum"}, timestamp: []string{"timestamp with time zone"}, date: []string{"date"},
 		}
 	default:
 		of = fitting{
 			number: []string{"bigint", "int", "mediumint", "smallint", "tinyint"}, flag: []string{"tinyint", "bit(1)"},
 			text: []string{"varchar", "varbinary", "text", "tinytext", "mediumtext", "char", "enum"},
-			enum: []string{"enum"}, timestamp: []string{"datetime"},
+			enum: []string{"enum"}, timestamp: []string{"datetime"}, date: []string{"date"},
 		}
 		if kind == sqldb.MariaDB {
 			of.uuid = []string{"uuid"}
@@ -47,6 +47,8 @@ func (col *column) fits(kind sqldb.Kind) (types []string, compared bool) {
 		return of.enum, true
 	case col.Storage == sqlcond.Instant:
 		return of.timestamp, true
+	case col.Storage == sqlcond.Day:
+		return of.date, true
 	case col.typ.Kind == cedarx.Bool:
 		return of.flag, true
 	case col.typ.Kind == cedarx.String, col.typ.Kind == cedarx.EntityRef:
@@ -72,7 +74,7 @@ func (col *column) instead(got string, kind sqldb.Kind) string {
 	for _, as := range []struct {
 		name    string
 		storage sqlcond.Storage
-	}{{"Integer", sqlcond.Whole}, {"UUID", sqlcond.UUID}, {"Enum", sqlcond.Label}} {
+	}{{"Integer", sqlcond.Whole}, {"UUID", sqlcond.UUID}, {"Enum", sqlcond.Label}, {"Timestamp", sqlcond.Instant}, {"Date", sqlcond.Day}} {
 		other := *col
 		other.Storage = as.storage
 		types, _ := other.fits(kind)

@@ -33,19 +33,36 @@ const (
 	// that holds UTC, for datetime. Cedar knows milliseconds: all times of one
 	// are equal. It may hold the years 1 to 9999 and no infinity.
 	Timestamp ColumnType = "timestamp"
+	// Date is DATE of PostgreSQL, MariaDB and MySQL, and in SQLite a TEXT that
+	// holds 2026-11-28, for datetime: the midnight, in UTC, with which the day
+	// begins. It may hold 0001-01-02 to 9999-12-31, no infinity and no 0000-00-00,
+	// and in SQLite, where a CHECK has to see to it, nothing else.
+	Date ColumnType = "date"
 )
 
 // storages says how conditions see each type, and of what attributes it may be
 // the column.
-var storages = map[ColumnType]struct {
-	storage sqlcond.Storage
-	holds   []cedarx.Kind
-}{
+var storages = map[ColumnType]stored{
 	"":        {sqlcond.Plain, []cedarx.Kind{cedarx.String, cedarx.Long, cedarx.Bool, cedarx.EntityRef, cedarx.Set, cedarx.RecordOf, cedarx.Extension, 0}},
 	Integer:   {sqlcond.Whole, []cedarx.Kind{cedarx.EntityRef, cedarx.Bool}},
 	UUID:      {sqlcond.UUID, []cedarx.Kind{cedarx.EntityRef, cedarx.String}},
 	Enum:      {sqlcond.Label, []cedarx.Kind{cedarx.EntityRef, cedarx.String}},
 	Timestamp: {sqlcond.Instant, []cedarx.Kind{cedarx.Extension}},
+	Date:      {sqlcond.Day, []cedarx.Kind{cedarx.Extension}},
+}
+
+type stored struct {
+	storage sqlcond.Storage
+	holds   []cedarx.Kind
+}
+
+func (s stored) isTime() bool { return s.storage == sqlcond.Instant || s.storage == sqlcond.Day }
+
+func (col *column) isTime() bool { return stored{storage: col.Storage}.isTime() }
+
+// mayBe says whether a time may stand in the column.
+func (col *column) mayBe(v sqlcond.Value) bool {
+	return !col.isTime() || within(v.Number) && (col.Storage == sqlcond.Instant || sqlcond.IsDate(v.Number))
 }
 
 // holds says whether a known value may be in the column at all.
@@ -81,7 +98,7 @@ func (col *column) content() string {
 func (col *column) otherwise() string {
 	switch col.typ.Extension {
 	case "datetime":
-		return "; set Column.As to Timestamp"
+		return "; set Column.As to Timestamp, or to Date"
 	case "decimal":
 		return "; declare it Long, in the smallest unit, such as cents"
 	default:
@@ -122,21 +139,42 @@ func (col *column) settle(v sqlcond.Value) (sqlcond.Value, error) {
 	return v, nil
 }
 
-// readInstant reads a time of a record. Text without a zone, as MySQL's driver
-// leaves it, is UTC.
+// readInstant reads a time of a record.
 func readInstant(v any, into *sqlcond.Value) error {
+	at, there, err := timeOf(v)
+	if err == nil && there {
+		*into = sqlcond.IntegerOf(at.UnixMilli())
+	}
+	return err
+}
+
+// readDay reads a date of a record: also a time at midnight of its own zone.
+func readDay(v any, into *sqlcond.Value) error {
 	read, err := value.Of(v)
 	if err != nil || read.IsNull() {
 		return err
 	}
-	at, err := read.Time(time.UTC)
+	text, err := read.Date()
+	if err != nil {
+		return err
+	}
+	at, err := time.Parse(time.DateOnly, text)
+	*into = sqlcond.IntegerOf(at.UnixMilli())
+	return err
+}
+
+// timeOf reads a time, if there is one. Text without a zone, as MySQL's driver
+// leaves it, is UTC.
+func timeOf(v any) (at time.Time, there bool, err error) {
+	read, err := value.Of(v)
+	if err != nil || read.IsNull() {
+		return at, false, err
+	}
+	at, err = read.Time(time.UTC)
 	if err == nil && !within(at.UnixMilli()) {
 		err = errKind
 	}
-	if err == nil {
-		*into = sqlcond.IntegerOf(at.UnixMilli())
-	}
-	return err
+	return at, true, err
 }
 
 // tenant is the tenant of a record as the column of tenants gives it.

@@ -66,8 +66,9 @@ func (c *compiler) compare(op sqlcond.Order, left, right operand) (sqlcond.Cond,
 		switch {
 		case a.typ.Kind != b.typ.Kind || a.typ.Entity != b.typ.Entity:
 			return sqlcond.Truth(op == sqlcond.Unequal), nil
-		case a.Storage == sqlcond.Instant:
-			return nil, &untranslatable{"two times of the record are not compared: a column holds them finer than milliseconds"}
+		case a.Storage == sqlcond.Day && b.Storage == sqlcond.Day:
+		case a.isTime():
+			return nil, &untranslatable{"two times of the record are not compared, unless both are dates: a column holds them finer than milliseconds"}
 		case a.Kind == sqlcond.Text && a.Storage != b.Storage && (!a.textual() || !b.textual()):
 			return nil, &untranslatable{"one column holds " + a.content() + " and the other " + b.content()}
 		}
@@ -83,10 +84,14 @@ func (c *compiler) compare(op sqlcond.Order, left, right operand) (sqlcond.Cond,
 		return nil, err
 	case !fits:
 		return sqlcond.Truth(op == sqlcond.Unequal), nil
-	case col.Storage == sqlcond.Instant && !within(bound.Number):
+	case col.isTime() && !within(bound.Number):
 		// A time before all that the column may hold, or behind it.
 		below := (bound.Number < firstMilli) != (left.column == nil)
 		return sqlcond.Truth(op == sqlcond.Unequal || below == (op == sqlcond.Greater || op == sqlcond.GreaterOrEqual) && op != sqlcond.Equal), nil
+	case col.Storage == sqlcond.Day && left.column != nil:
+		return sqlcond.NewDate(&col.Column, op, bound.Number), nil
+	case col.Storage == sqlcond.Day:
+		return sqlcond.NewDate(&col.Column, op.Turned(), bound.Number), nil
 	case left.column != nil:
 		return &sqlcond.Comparison{Op: op, Left: col.term(), Right: sqlcond.Term{Known: bound}}, nil
 	default:
@@ -110,7 +115,7 @@ func (col *column) bind(v cedarx.Value) (bound sqlcond.Value, fits bool, err err
 		bound, fits = sqlcond.TextOf(string(v.ID)), col.typ.Kind == cedarx.EntityRef && v.Type == col.typ.Entity
 	default:
 		ms, isTime := cedarx.Milliseconds(v)
-		bound, fits = sqlcond.IntegerOf(ms), isTime && col.Storage == sqlcond.Instant
+		bound, fits = sqlcond.IntegerOf(ms), isTime && col.isTime()
 	}
 	fits = fits && col.holds(bound)
 	if col.Name != "" && strings.ContainsRune(bound.Text, 0) {
@@ -153,7 +158,7 @@ func (c *compiler) among(e *cedarx.Expr, col *column, values []cedarx.Value) (sq
 		if err != nil {
 			return nil, refuse(e, strings.TrimPrefix(err.Error(), "accesscontrol: "))
 		}
-		if fits && (col.Storage != sqlcond.Instant || within(bound.Number)) {
+		if fits && col.mayBe(bound) {
 			fitting = append(fitting, bound)
 		}
 	}

@@ -135,6 +135,8 @@ func (c *compiler) form(e *cedarx.Expr) (sqlcond.Cond, error) {
 		return c.in(e, e.Args[0], e.Args[1])
 	case cedarx.Is, cedarx.IsIn:
 		return c.is(e)
+	case cedarx.Like:
+		return c.like(e)
 	default:
 		return c.setCall(e)
 	}

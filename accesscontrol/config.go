@@ -101,6 +101,10 @@ type Column struct {
 	Mask Mask
 	// As is the type of the column where it is not the usual one.
 	As ColumnType
+	// Like says that conditions may ask whether the text is like a pattern. It is
+	// declared because no index finds what a leading * stands for: a list by it
+	// reads every row of the tenant that nothing else leaves out.
+	Like bool
 	// Join says that policies may read the attributes of the record that this
 	// column refers to by its Key: resource.account.owner. A filter joins that
 	// record's table, behind the same fence of the tenant; a check wants the

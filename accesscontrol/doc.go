@@ -80,8 +80,11 @@
 //     refuses: a nullable column where the schema requires a value, a
 //     collation of PostgreSQL that takes different texts for equal.
 //   - Agreement where a [Timestamp] column holds infinity, or a time before the
-//     year 1 or after 9999; of masks, where a text of SQLite is not UTF-8, or
-//     where a driver makes another day of one that is none, as that of MySQL does.
+//     year 1 or after 9999, or a [Date] column what is no date; of masks, where a
+//     text of SQLite is not UTF-8, or where a driver makes another day of one that
+//     is none, as that of MySQL does.
+//   - Agreement where a text of SQLite holds NUL and a policy asks what it is
+//     like: in a filter it is like nothing, and unlike nothing.
 //   - That nothing changes between a check and a later write. Repeat the
 //     filter in the UPDATE or DELETE.
 //   - That a field does not leak where people sort, filter, group, search or
@@ -90,7 +93,7 @@
 //   - Secrecy of reasons: they hold no personal data, and tell that a record is
 //     there. Show an outsider what [Actor.Outside] answers, or [Reason.Outside]
 //     of records that they may see. Package httpguard does.
-//   - like, arithmetic on columns, sets and decimals in columns, attributes of
+//   - Arithmetic on columns, sets and decimals in columns, attributes of
 //     entities behind the record, and tags are not translated. On records
 //     without a table all of Cedar works.
 //
@@ -104,7 +107,8 @@
 // [Actor.CheckUse] before sorting by what somebody names, [Actor.CheckChange]
 // before storing one. [Actor.Fields] says what a form may show and change, and
 // [Actor.Decide] is for the curious. Each of them is a
-// method of Policy, too, for a single question. What every principal sees, such
+// method of Policy, too, for a single question. [Actor.Page] gives a list in
+// parts that stay whole while rows come and go. What every principal sees, such
 // as the tree of units, stands in [Config.Entities].
 //
 // Before a policy decides, a [Shadow] runs it beside the code that does; before
@@ -133,6 +137,7 @@
 //	Bool         boolean                 BOOLEAN, BIT(1)            INTEGER
 //	             smallint ... [Integer]
 //	datetime     timestamptz [Timestamp] DATETIME in UTC [Timestamp]
+//	             date [Date]             DATE [Date]                TEXT [Date]
 //
 // # Errors
 //
@@ -144,6 +149,8 @@
 //	ErrStale     permanent  the Actor is older than Config.Hold: read the
 //	                        principal anew, and take another one
 //	ErrNotLoaded permanent  take the Policy that Load returned
+//	ErrCursor    permanent  a cursor is none of this list and order: begin anew;
+//	                        also ErrRequest
 //	ErrTooLarge  permanent  the principal brings along more than MaxValues values;
 //	                        use a group or an attribute instead of a list
 //	ErrPolicy    permanent  the policy set was refused; *PolicyError lists why;

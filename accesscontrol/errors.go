@@ -19,6 +19,9 @@ var (
 	// ErrTenant says that a tenant is missing. It also matches ErrRequest.
 	// The text around it says whose.
 	ErrTenant = fmt.Errorf("%w: tenant is empty", ErrRequest)
+	// ErrCursor says that a cursor is none of this list in this order: begin
+	// with the first page. It also matches ErrRequest.
+	ErrCursor = fmt.Errorf("%w: the cursor is none of this list and order", ErrRequest)
 	// ErrTooLarge says that a filter compares with more values than
 	// [MaxValues]; nothing is ever cut off.
 	ErrTooLarge = errors.New("accesscontrol: filter needs too many values")
@@ -134,7 +137,7 @@ func (e *PolicyError) Is(target error) bool { return target == ErrPolicy }
 
 // RequestError says what was wrong with a question: never a value, only names.
 type RequestError struct {
-	// Part is principal, record, context, action or entity.
+	// Part is principal, resource, context, action, entity or order.
 	Part string
 	// Name is the attribute, action or type.
 	Name string

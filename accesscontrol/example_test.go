@@ -71,7 +71,7 @@ func ExampleLoad() {
 	fmt.Println(err)
 	// Output:
 	// accesscontrol: policy set refused: crm.cedar:3:5: policy bern: unable to guarantee safety of access to optional attribute `city` on entity type `Contact`
-	// crm.cedar:4:5: policy b: cannot become SQL: like(resource.city): like is not translated, on records of type contact
+	// crm.cedar:4:5: policy b: cannot become SQL: resource.city like …: a pattern may read every row: set Column.Like if it shall, on records of type contact
 }
 
 func ExamplePolicy_Check() {

@@ -182,7 +182,7 @@ func TestExpressionsAreWordedWithoutLiterals(t *testing.T) {
 		`principal in Team::"secret" && !(resource.b)`:      `principal in … && !resource.b`,
 		`(resource.a == 1 || resource.b) && resource has c`: `(resource.a == … || resource.b) && resource has c`,
 		`["secret"].contains(resource.a)`:                   `[…].contains(resource.a)`,
-		`if resource.a then true else resource.b like "s*"`: `if resource.a then … else like(resource.b)`,
+		`if resource.a then true else resource.b like "s*"`: `if resource.a then … else (resource.b like …)`,
 		`resource is T`:                                                 `resource is T`,
 		`resource is T in U::"secret"`:                                  `resource is T in …`,
 		`{x: resource.a}.x == 5`:                                        `{}(resource.a).x == …`,

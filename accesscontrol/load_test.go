@@ -31,7 +31,7 @@ func problems(t *testing.T, config accesscontrol.Config) []string {
 
 func TestConditionsThatCannotBecomeSQLAreRefusedAtLoad(t *testing.T) {
 	for condition, want := range map[string]string{
-		`resource.stage like "won*"`:                                          `cannot become SQL: like(resource.stage): like is not translated`,
+		`resource.stage like "won*"`:                                          `cannot become SQL: resource.stage like …: a pattern may read every row: set Column.Like if it shall`,
 		`resource.amount + 1 > 5`:                                             `cannot become SQL: +(resource.amount, …): + is not translated`,
 		`resource.amount * 2 > 5`:                                             `* is not translated`,
 		`-(resource.amount) > 5`:                                              `- is not translated`,
@@ -53,7 +53,7 @@ func TestConditionsThatCannotBecomeSQLAreRefusedAtLoad(t *testing.T) {
 		`["a\0b"].contains(resource.stage)`:                                   `a text holds NUL`,
 		`resource.stage == (if principal.active then "a\0b" else "c")`:        `a text holds NUL`,
 		`if principal.active then resource.flag else "a\0b" == "c"`:           `a text holds NUL`,
-		`principal.active && !(resource.stage like "*")`:                      `like is not translated`,
+		`principal.active && !(resource.stage like "*")`:                      `set Column.Like`,
 		`principal.active || (if true then resource.owner.active else false)`: `only attributes of the record itself are columns`,
 	} {
 		t.Run(condition, func(t *testing.T) {
@@ -106,7 +106,7 @@ permit (principal, action, resource);
 `))
 	require.Equal(t, []string{
 		"item.cedar:2:1: policy one: unable to guarantee safety of access to optional attribute `region` on entity type `Item`",
-		"item.cedar:3:1: policy two: cannot become SQL: like(resource.stage): like is not translated, on records of type item",
+		"item.cedar:3:1: policy two: cannot become SQL: resource.stage like …: a pattern may read every row: set Column.Like if it shall, on records of type item",
 		"item.cedar:4:1: policy has no @id",
 		"item.cedar:5:1: policy one: @id stands already at item.cedar:2:1",
 		"item.cedar:6:1: @id may hold letters, digits and . _ : / - only, at most 128",

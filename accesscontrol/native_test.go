@@ -20,12 +20,12 @@ import (
 
 var nativeDDL = map[testdb.Name]string{
 	testdb.SQLite: "CREATE TABLE items (id TEXT PRIMARY KEY COLLATE NOCASE, tenant TEXT NOT NULL COLLATE NOCASE, owner TEXT NOT NULL COLLATE RTRIM, `order` TEXT, backup TEXT, stage TEXT NOT NULL COLLATE NOCASE, region TEXT," +
-		" amount INTEGER NOT NULL, score INTEGER, flag INTEGER NOT NULL, blocked INTEGER, uid TEXT, kind TEXT, small INTEGER) STRICT",
+		" amount INTEGER NOT NULL, score INTEGER, flag INTEGER NOT NULL, blocked INTEGER, uid TEXT, kind TEXT, small INTEGER, day TEXT, until TEXT COLLATE RTRIM) STRICT",
 	testdb.PostgresC: `CREATE TYPE kind AS ENUM ('', 'new', 'Won', 'won ', '北京', 'it''s'); CREATE TABLE items (id text PRIMARY KEY, tenant text NOT NULL, owner text NOT NULL, "order" varchar(60), backup text, stage varchar(60) NOT NULL, region text,
-		amount bigint NOT NULL, score integer, flag boolean NOT NULL, blocked boolean, uid uuid, kind kind, small smallint, due timestamptz)`,
+		amount bigint NOT NULL, score integer, flag boolean NOT NULL, blocked boolean, uid uuid, kind kind, small smallint, day date, until date, due timestamptz)`,
 	testdb.MariaDB: "CREATE TABLE items (id VARCHAR(60) COLLATE utf8mb4_general_ci PRIMARY KEY, tenant VARCHAR(60) COLLATE utf8mb4_general_ci NOT NULL, owner CHAR(40) COLLATE utf8mb4_unicode_ci NOT NULL, `order` VARCHAR(60) COLLATE utf8mb4_bin, backup VARBINARY(255)," +
 		" stage VARCHAR(60) COLLATE utf8mb4_general_ci NOT NULL, region TEXT COLLATE utf8mb4_unicode_ci, amount BIGINT NOT NULL, score INT, flag BOOLEAN NOT NULL, blocked BOOLEAN," +
-		" uid UUID, kind ENUM('', 'new', 'Won', '北京', 'it''s') COLLATE utf8mb4_bin, small BIT(1), due DATETIME(6))",
+		" uid UUID, kind ENUM('', 'new', 'Won', '北京', 'it''s') COLLATE utf8mb4_bin, small BIT(1), day DATE, until DATE, due DATETIME(6))",
 }
 
 // nativeDB has n such items, and a table of their ids and of one that is none.
@@ -54,7 +54,7 @@ func nativeDB(t *testing.T, d testdb.Database, g generator, n int) *sql.DB {
 		return v
 	}
 	postgres := strings.HasPrefix(string(d.Name), "postgres")
-	columns := []string{"id", "tenant", "owner", "order", "backup", "stage", "region", "amount", "score", "flag", "blocked", "uid", "kind", "small", "due"}
+	columns := []string{"id", "tenant", "owner", "order", "backup", "stage", "region", "amount", "score", "flag", "blocked", "uid", "kind", "small", "day", "until", "due"}
 	if d.Name == testdb.SQLite {
 		columns = columns[:len(columns)-1]
 	}
@@ -83,7 +83,7 @@ func nativeDB(t *testing.T, d testdb.Database, g generator, n int) *sql.DB {
 		score := any(int32(pick(g.Rand, []int64{0, 1, -1, 7, 42, 1<<31 - 1, -1 << 31})))
 		args := []any{
 			"i" + strconv.Itoa(i), tenant, pick(g.Rand, users), orNull(pick(g.Rand, teams)), orNull(pick(g.Rand, users)), pick(g.Rand, edgeTexts), orNull(pick(g.Rand, edgeTexts)),
-			pick(g.Rand, edgeInts), orNull(score), flag, orNull(blocked), orNull(pick(g.Rand, nativeUUIDs[:3])), orNull(pick(g.Rand, nativeKinds[:5])), orNull(small), orNull(pick(g.Rand, nativeTimes).Format("2006-01-02 15:04:05.000000")),
+			pick(g.Rand, edgeInts), orNull(score), flag, orNull(blocked), orNull(pick(g.Rand, nativeUUIDs[:3])), orNull(pick(g.Rand, nativeKinds[:5])), orNull(small), orNull(pick(g.Rand, nativeDays)), orNull(pick(g.Rand, nativeDays)), orNull(pick(g.Rand, nativeTimes).Format("2006-01-02 15:04:05.000000")),
 		}
 		exec(insert, args[:len(columns)]...)
 	}
@@ -103,9 +103,10 @@ var (
 // nativeConfig binds them.
 func nativeConfig(name testdb.Name, policies string) accesscontrol.Config {
 	config := itemConfig(policies)
-	config.Texts["item.cedarschema"] = strings.Replace(itemSchema, "secret?: String,", "uid?: User, kind?: String, small?: Bool, secret?: String,", 1)
+	config.Texts["item.cedarschema"] = strings.Replace(itemSchema, "secret?: String,", "uid?: User, kind?: String, small?: Bool, day?: datetime, until?: datetime, secret?: String,", 1)
 	table := &config.Tables[0]
 	table.Columns = table.Columns[:9]
+	table.Columns[3].Like, table.Columns[4].Like = true, true
 	uid, kind, small := accesscontrol.Column{Attr: "uid", As: accesscontrol.UUID}, accesscontrol.Column{Attr: "kind", As: accesscontrol.Enum}, accesscontrol.Column{Attr: "small", As: accesscontrol.Integer}
 	switch name {
 	case testdb.SQLite:
@@ -114,7 +115,7 @@ func nativeConfig(name testdb.Name, policies string) accesscontrol.Config {
 		small.As = "" // BIT(1)
 	default:
 	}
-	table.Columns = append(table.Columns, uid, kind, small)
+	table.Columns = append(table.Columns, uid, kind, small, accesscontrol.Column{Attr: "day", As: accesscontrol.Date}, accesscontrol.Column{Attr: "until", As: accesscontrol.Date})
 	if name != testdb.SQLite {
 		table.Columns = append(table.Columns, accesscontrol.Column{Attr: "due", As: accesscontrol.Timestamp})
 	}
@@ -125,8 +126,13 @@ func nativeConfig(name testdb.Name, policies string) accesscontrol.Config {
 // driver makes of a column.
 func nativeRecords(t *testing.T, db *sql.DB, name testdb.Name) []accesscontrol.Resource {
 	t.Helper()
-	rows, err := db.QueryContext(t.Context(), "SELECT * FROM items")
-	require.NoError(t, err)
+	return nativeRows(t, db, "SELECT * FROM items")
+}
+
+func nativeRows(t *testing.T, db *sql.DB, query string, args ...any) []accesscontrol.Resource {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), query, args...)
+	require.NoError(t, err, query)
 	defer func() { require.NoError(t, rows.Close()) }()
 	columns, err := rows.Columns()
 	require.NoError(t, err)
@@ -175,6 +181,9 @@ func forCedar(r accesscontrol.Resource) accesscontrol.Resource {
 // nativeAtom is a condition about what the databases have types of their own
 // for.
 func (g generator) nativeAtom() string {
+	if g.IntN(6) == 0 {
+		return pick(g.Rand, []func() string{g.likeAtom, g.dayAtom})()
+	}
 	n := 7
 	if g.times {
 		n = 11

@@ -81,8 +81,12 @@ func (col *column) read(v any, into *sqlcond.Value) error {
 			return nil
 		}
 	}
-	if col.Storage == sqlcond.Instant {
+	switch col.Storage {
+	case sqlcond.Instant:
 		return readInstant(v, into)
+	case sqlcond.Day:
+		return readDay(v, into)
+	default:
 	}
 	converted, err := valueOf(col.typ, v)
 	if err != nil {

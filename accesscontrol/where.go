@@ -133,7 +133,7 @@ func (w Where) MySQL(alias string) (sql string, args []any) {
 //	db.Where(sql, args...).Find(&contacts)
 //
 // For GORM on other databases, [Where.SQLite] and [Where.MySQL] are what it
-// takes.
+// takes. An alias that holds a ? selects nothing: GORM would count it.
 func (w Where) Gorm(alias string) (sql string, args []any) {
 	return w.render(sqlcond.New(sqlcond.PostgreSQL, alias))
 }

@@ -26,7 +26,9 @@
 // hooks of a model record, and what comes behind a statement; a callback of GORM
 // that records before gormfield's own has ended fails, and the statement with it.
 //
-// In crm.go stand the row and the trail, and each library has a file.
+// In crm.go stand the row and the trail, and each library has a file. In
+// filter_test.go stand lists, counts, pages, changes and deletions under GORM that
+// a filter of package accesscontrol bounds.
 package main
 
 import (

@@ -33,6 +33,7 @@ const (
 	Contains
 	Has
 	Access
+	Like
 )
 
 // Expr is one node of a condition.
@@ -47,6 +48,8 @@ type Expr struct {
 	Type cedar.EntityType
 	// Value is that of a Literal.
 	Value cedar.Value
+	// Pattern is that of Like: the texts between its wildcards.
+	Pattern []string
 	// UsesResource and UsesVariable say what the value depends on.
 	UsesResource, UsesVariable bool
 	depth                      int
@@ -81,6 +84,8 @@ func expression(node ast.IsNode) *Expr {
 		e.Type = n.EntityType
 	case ast.NodeTypeIsIn:
 		e.Type = n.EntityType
+	case ast.NodeTypeLike:
+		e.Pattern = parts(n.Value)
 	}
 	for _, a := range e.Args {
 		e.depth = max(e.depth, 1+a.depth)
@@ -130,6 +135,8 @@ func kind(node ast.IsNode) (op Op, name string, args []*Expr) {
 		return Has, string(n.Value), one(n.Arg)
 	case ast.NodeTypeAccess:
 		return Access, string(n.Value), one(n.Arg)
+	case ast.NodeTypeLike:
+		return Like, "like", one(n.Arg)
 	default:
 		return otherKind(node)
 	}
@@ -146,8 +153,6 @@ func otherKind(node ast.IsNode) (op Op, name string, args []*Expr) {
 		return out
 	}
 	switch n := node.(type) {
-	case ast.NodeTypeLike:
-		return Other, "like", list(n.Arg)
 	case ast.NodeTypeAdd:
 		return Other, "+", list(n.Left, n.Right)
 	case ast.NodeTypeSub:
@@ -206,6 +211,8 @@ func (e *Expr) String() string {
 		return e.operand(0) + " has " + e.Name
 	case Access:
 		return e.operand(0) + "." + e.Name
+	case Like:
+		return e.operand(0) + " like …"
 	default:
 		return e.call()
 	}

@@ -1,6 +1,9 @@
 package sqlcond
 
-import "strconv"
+import (
+	"strconv"
+	"time"
+)
 
 // Dialect is the language of a database.
 type Dialect uint8
@@ -33,6 +36,7 @@ const (
 	UUID            // 128 bits, whose text is in lower case with hyphens
 	Label           // one of the labels of an enumeration
 	Instant         // a point in time; its integer is milliseconds since 1970
+	Day             // a date, a text in SQLite; its integer is that of its midnight
 )
 
 // place writes the next placeholder. PostgreSQL is told the type: it would take
@@ -40,9 +44,12 @@ const (
 // compare a text as the column's type does.
 func (w *Writer) place(typ string, arg any) {
 	w.args = append(w.args, arg)
-	if w.marks {
+	switch {
+	case w.dialect == MySQL && typ == "date":
+		w.Raw("CAST(? AS DATE)")
+	case w.marks:
 		w.Raw("?")
-	} else {
+	default:
 		w.Raw("$" + strconv.Itoa(w.next))
 		w.next++
 	}
@@ -58,6 +65,8 @@ func (c *Column) typed() string {
 		return "uuid"
 	case c.Storage == Instant:
 		return "timestamptz"
+	case c.Storage == Day:
+		return "date"
 	case c.Kind == Boolean:
 		return "boolean"
 	case c.Kind == Integer, c.Storage == Whole:
@@ -82,6 +91,8 @@ func (c *Column) arg(v Value) any {
 			return nil
 		}
 		return n
+	case c.Storage == Day:
+		return time.UnixMilli(v.Number).UTC().Format(time.DateOnly)
 	case v.Kind == Text:
 		return v.Text
 	case v.Kind == Boolean:
