@@ -16,12 +16,14 @@ import (
 //
 // A reload of the policy holds from the next call on. What the principal was
 // when [Policy.For] took it, their groups and attributes, holds for
-// [Config.Hold] at most; then every call answers [ErrStale].
+// [Config.Hold] at most; then every call answers [ErrStale]. One that
+// [Policy.Follow] took reads the principal anew instead.
 type Actor struct {
-	policy *Policy
-	given  Principal
-	made   time.Time
-	state  atomic.Pointer[standing]
+	policy  *Policy
+	given   Principal
+	made    time.Time
+	state   atomic.Pointer[standing]
+	follows *follower // nil: the principal stays what it was
 }
 
 // standing is what one policy set leaves of a principal.
@@ -79,11 +81,20 @@ func (a *Actor) enter(ctx context.Context) (*standing, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	now := time.Now()
+	if a.follows != nil {
+		return a.follows.enter(ctx, now)
+	}
+	return a.at(now)
+}
+
+// at is what the principal was, while that may be held.
+func (a *Actor) at(now time.Time) (*standing, error) {
 	state, err := a.standing()
 	if err != nil {
 		return nil, err
 	}
-	if !a.fresh(state.set.config.Hold) {
+	if !a.fresh(now, state.set.config.Hold) {
 		return nil, ErrStale
 	}
 	return state, nil
@@ -91,11 +102,10 @@ func (a *Actor) enter(ctx context.Context) (*standing, error) {
 
 // fresh compares both clocks: the steady one stands still while a machine
 // sleeps, the other one may be set back.
-func (a *Actor) fresh(hold time.Duration) bool {
+func (a *Actor) fresh(now time.Time, hold time.Duration) bool {
 	if hold == 0 {
 		hold = DefaultHold
 	}
-	now := time.Now()
 	steady, wall := now.Sub(a.made), now.Round(0).Sub(a.made.Round(0))
 	return steady <= hold && wall <= hold && wall >= -clockStep
 }

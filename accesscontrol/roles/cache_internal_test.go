@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,12 +17,12 @@ func TestWhatWasReadGrowsOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &cache{age: 5 * time.Second}
 		ann, bob := person{"main", "ann"}, person{"main", "bob"}
-		c.keep(ann, c.begin(), time.Now(), time.Hour, accesscontrol.Principal{ID: "ann"})
-		c.keep(bob, c.begin(), time.Now(), time.Second, accesscontrol.Principal{ID: "bob"})
+		c.keep(ann, c.begin("main"), time.Hour, accesscontrol.Principal{ID: "ann"})
+		c.keep(bob, c.begin("main"), time.Second, accesscontrol.Principal{ID: "bob"})
 		fresh := func(who person) bool {
-			p, fresh := c.find(who)
-			require.Equal(t, fresh, p.ID == who.id)
-			return fresh
+			k := c.find(who)
+			require.True(t, k == nil || k.principal.ID == who.id)
+			return k != nil
 		}
 		require.True(t, fresh(ann) && fresh(bob))
 		time.Sleep(time.Second - 1)
@@ -40,11 +41,11 @@ func TestWhatWasReadGrowsOld(t *testing.T) {
 func TestAClockThatWasSetKeepsNothing(t *testing.T) {
 	for wall, fresh := range map[time.Duration]bool{0: true, -time.Hour: false, time.Hour: false} {
 		now := time.Now()
-		k := kept{began: now, lasts: time.Hour}
+		k := kept{began: now, lasts: time.Minute, changes: new(atomic.Uint64)}
 		if wall != 0 {
 			k.began = now.Round(0).Add(wall) // without the steady clock, the other one is compared twice
 		}
-		require.Equal(t, fresh, k.fresh(time.Minute), wall)
+		require.Equal(t, fresh, k.fresh(time.Now()), wall)
 	}
 }
 
@@ -52,24 +53,28 @@ func TestAClockThatWasSetKeepsNothing(t *testing.T) {
 func TestWhatWasReadBeforeAChangeIsNotKept(t *testing.T) {
 	c := &cache{age: time.Hour}
 	who := person{"main", "ann"}
-	since := c.begin()
+	reading := c.begin("main")
 	c.forget("main")
-	c.keep(who, since, time.Now(), time.Hour, accesscontrol.Principal{})
-	_, fresh := c.find(who)
-	require.False(t, fresh)
-	c.keep(who, c.begin(), time.Now(), time.Hour, accesscontrol.Principal{})
+	c.keep(who, reading, time.Hour, accesscontrol.Principal{})
+	require.Nil(t, c.find(who))
+	reading = c.begin("main")
+	c.keep(who, reading, time.Hour, accesscontrol.Principal{})
+	require.NotSame(t, c.of("main"), c.of("other"))
 	c.forget("other")
-	_, fresh = c.find(who)
-	require.True(t, fresh, "another tenant changed")
+	require.NotNil(t, c.find(who), "another tenant changed")
 	c.forget("main")
-	_, fresh = c.find(who)
-	require.False(t, fresh)
+	require.Nil(t, c.find(who))
+	require.False(t, reading.fresh(time.Now()), "whoever holds it is told, too")
+	reading = c.begin("main")
+	c.keep(who, reading, time.Hour, accesscontrol.Principal{})
+	c.forgetAll()
+	require.Nil(t, c.find(who))
 }
 
 func TestTheMemoryIsBounded(t *testing.T) {
 	c := &cache{age: time.Hour}
 	for i := range 3 * cacheSize {
-		c.keep(person{"main", string(rune(i + 1))}, c.begin(), time.Now(), time.Hour, accesscontrol.Principal{})
+		c.keep(person{"main", string(rune(i + 1))}, c.begin("main"), time.Hour, accesscontrol.Principal{})
 	}
 	require.LessOrEqual(t, len(c.young)+len(c.old), 2*cacheSize)
 }
