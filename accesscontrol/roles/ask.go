@@ -74,12 +74,7 @@ func (s *Store) read(ctx context.Context, tenant, id string) (p accesscontrol.Pr
 	if err != nil {
 		return p, 0, err
 	}
-	held := make([]heldRole, 0, len(rows))
-	for i := range rows {
-		includes, _ := s.set.lineage(rows[i].Role, defined)
-		held = append(held, heldRole{includes, rows[i].Scope})
-	}
-	p, err = s.set.principal(ctx, tenant, id, held)
+	p, err = s.set.principal(ctx, tenant, id, s.set.held(rows, defined))
 	return p, time.Duration(min(next-now, int64(time.Hour/time.Microsecond))) * time.Microsecond, err
 }
 
