@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"iter"
@@ -107,8 +108,14 @@ func (s *Store) verified(ctx context.Context, set *Set, rows []row, now int64, d
 	if len(rows) == 0 {
 		return p, false, nil
 	}
+	slices.SortFunc(rows, inOrder)
 	p, err = set.principal(ctx, rows[0].Tenant, id, set.held(rows, defined))
 	return p, err == nil, err
+}
+
+// inOrder is the order of the rows of one principal that is asked for alone.
+func inOrder(a, b row) int {
+	return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Scope.String(), b.Scope.String()), cmp.Compare(a.By, b.By))
 }
 
 // held are the roles that rows come to.
