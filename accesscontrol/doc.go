@@ -53,7 +53,8 @@
 //   - A change of policy holds from the next call on, for an [Actor] that is
 //     held, too. So does a change of the principal's rights where the principal
 //     is handed in at each call; an Actor knows them as they were when it was
-//     taken, for [Config.Hold] at most. No decision is kept: what is kept is
+//     taken, for [Config.Hold] at most, and one of [Policy.Follow] as its source
+//     has them at each call. No decision is kept: what is kept is
 //     found only by a principal who is the same in all that was handed in.
 //   - A field is readable where the binding declares it, and nowhere else.
 //   - What a check costs does not grow with the number of policies, only with
@@ -90,7 +91,8 @@
 // NULL where the schema requires a value. Then [Policy.For] where a request
 // begins, [Actor.Check] before a change, [Actor.Filter] in every list,
 // [Actor.Fields] before showing a record, [Actor.CheckChange] before storing
-// one. [Actor.Decide] is for the curious. Each of them is a
+// one. [Actor.Decide] is for the curious. An Actor that is held for longer than a
+// request is one of [Policy.Follow], or of a store of package roles. Each of them is a
 // method of Policy, too, for a single question. What every principal sees, such
 // as the tree of units, stands in [Config.Entities].
 //
