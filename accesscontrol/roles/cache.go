@@ -11,15 +11,17 @@ import (
 	"github.com/crmguard/crmguard/accesscontrol"
 )
 
-// cache keeps principals that were read: at most two generations of cacheSize.
+// cache keeps principals that were read: at most two generations of cacheSize, the
+// entities that stand below them counted.
 type cache struct {
 	age        time.Duration
 	changes    [256]atomic.Uint64 // by tenants: what was read before a change is not fresh after it
 	mu         sync.Mutex
 	young, old map[person]*kept
+	size       int // of the young ones
 }
 
-const cacheSize = 4096
+const cacheSize = 1 << 15
 
 type person struct{ tenant, id string }
 
@@ -73,10 +75,12 @@ func (c *cache) keep(who person, k *kept, lasts time.Duration, p accesscontrol.P
 	k.principal, k.lasts = p, min(c.age, lasts)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.young == nil || len(c.young) >= cacheSize {
-		c.young, c.old = map[person]*kept{}, c.young
+	size := 8 + len(p.Parents) + len(p.Entities) // in the size of an entity, about 100 bytes
+	if c.young == nil || c.size+size > cacheSize {
+		c.young, c.old, c.size = map[person]*kept{}, c.young, 0
 	}
 	c.young[who] = k
+	c.size += size
 }
 
 // forget is told of a change: what was read of the tenant, or is being read, is
@@ -90,9 +94,17 @@ func (c *cache) forgetAll() {
 	}
 }
 
-// own is a principal that the caller may add to.
+// own is a principal that the caller may change.
 func own(p accesscontrol.Principal) accesscontrol.Principal {
 	p.Attrs = maps.Clone(p.Attrs)
+	for name, v := range p.Attrs {
+		if refs, is := v.([]accesscontrol.Ref); is {
+			p.Attrs[name] = slices.Clone(refs)
+		}
+	}
 	p.Parents, p.Entities = slices.Clone(p.Parents), slices.Clone(p.Entities)
+	for i := range p.Entities {
+		p.Entities[i].Parents = slices.Clone(p.Entities[i].Parents)
+	}
 	return p
 }

@@ -103,7 +103,7 @@ func (s *Store) Undefine(ctx context.Context, tenant, role string) error {
 func (c *changing) unused(ctx context.Context, role string) error {
 	for name, parents := range c.defined {
 		if slices.Contains(parents, role) {
-			return refused(InUse, role, "role "+name+" is made of it")
+			return refused(InUse, role, "role "+shown(name)+" is made of it")
 		}
 	}
 	var n int64

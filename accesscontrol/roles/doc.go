@@ -62,7 +62,8 @@
 //
 //   - Anything against who writes into the tables where there is no Tagger. With
 //     one, such a person can still remove rows, put back a row that stood before
-//     and was revoked, and stop answers about a person by a forged row. Give the
+//     and was revoked, and stop answers about a person by a forged row, and changes
+//     of a tenant by a forged role of it. Give the
 //     tables to the application's role alone ([Grants]: it changes no row), and
 //     keep the audit trail of assignments elsewhere.
 //   - That tables which were put back to an older state are told from those of
@@ -116,10 +117,12 @@
 //	accesscontrol.roles.held        assignments  of any tenant, now
 //	accesscontrol.roles.forged      rows         alarm: they do not bear their tag; notice: there is no Tagger
 //	accesscontrol.roles.undefined   assignments  alarm: of a role that neither the model nor the tenant has
+//	accesscontrol.roles.shadowed    roles        alarm: of a tenant, and the model has one of that name by now
 //	accesscontrol.roles.conflicts   principals   alarm: they hold roles that exclude each other
 //	accesscontrol.roles.baseless    assignments  notice: who gave them no longer holds what they gave
 //	accesscontrol.roles.expired     assignments  notice: over for more than 90 days
 //	accesscontrol.roles.changes     changes      since the tables are there, the last one at Since; alarm: they were put back
+//	accesscontrol.roles.clock       s            alarm: five minutes between the clocks of database and process, or behind the last change
 //	accesscontrol.roles.durability  settings     of the database that lose what was committed
 //	accesscontrol.roles.replica     sources      notice: the database follows another one (MariaDB)
 //

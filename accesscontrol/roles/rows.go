@@ -43,6 +43,10 @@ const Operator = "s:operator"
 
 const maxReason = 1000
 
+// outside is a bound that is none: microseconds of a time that is far away are
+// those of another one.
+func outside(t time.Time) bool { return !t.IsZero() && (t.Year() < 1970 || t.Year() > 9999) }
+
 // forever is NotAfter of what has no end.
 const forever = math.MaxInt64
 
@@ -177,7 +181,9 @@ func newRow(a Assignment) (*row, error) {
 		return nil, err
 	case len(a.Reason) > maxReason || !ids.Plain(a.Reason):
 		return nil, &RequestError{Text: "a reason is up to 1,000 bytes of UTF-8 without NUL"}
-	case r.from < 0 || r.from >= r.until:
+	case outside(a.NotBefore) || outside(a.NotAfter):
+		return nil, &RequestError{Text: "NotBefore and NotAfter are between the years 1970 and 9999, or zero"}
+	case r.from >= r.until:
 		return nil, &RequestError{Text: "NotAfter is not behind NotBefore"}
 	}
 	return r, nil

@@ -1,6 +1,7 @@
 package roles_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -30,7 +31,7 @@ func found(t *testing.T, store *roles.Store) (lines []string, all map[string]acc
 			continue
 		}
 		all[name+"/"+f.Subject] = f
-		lines = append(lines, fmt.Sprint(f.Level, " ", name, " ", f.Subject, " ", f.Value))
+		lines = append(lines, fmt.Sprint(f.Level, " ", name, " ", f.Subject, " ", int64(f.Value)))
 	}
 	require.Positive(t, settings)
 	return lines, all
@@ -40,7 +41,7 @@ func found(t *testing.T, store *roles.Store) (lines []string, all map[string]acc
 func TestRolesThatAreWell(t *testing.T) {
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		store := opened(t, d.Open(t), roles.Options{Tagger: tags(t, 1)})
-		nothing := []string{"ok held  0", "ok forged  0", "ok undefined  0", "ok conflicts  0", "ok baseless  0", "ok expired  0", "ok changes  0"}
+		nothing := []string{"ok held  0", "ok forged  0", "ok undefined  0", "ok shadowed  0", "ok conflicts  0", "ok baseless  0", "ok expired  0", "ok changes  0", "ok clock  0"}
 		lines, all := found(t, store)
 		require.Equal(t, nothing, lines)
 		require.Zero(t, all["changes/"].Since)
@@ -60,7 +61,7 @@ func TestRolesThatAreWell(t *testing.T) {
 			require.NoError(t, store.Assign(t.Context(), a))
 		}
 		lines, all = found(t, store)
-		nothing[0], nothing[6] = "ok held  6", "ok changes  9"
+		nothing[0], nothing[7] = "ok held  6", "ok changes  9"
 		require.Equal(t, nothing, lines)
 		require.WithinRange(t, all["changes/"].Since, before, time.Now().Add(time.Minute))
 	})
@@ -74,6 +75,7 @@ func TestRolesThatAreNotWell(t *testing.T) {
 		store := opened(t, db, roles.Options{Tagger: keys})
 		before := crm()
 		before.Exclusive = nil
+		delete(before.Roles, "clerk")
 		before.Roles["boss"] = roles.Can("deal.read").Inherits("rep")
 		set, err := roles.New(before)
 		require.NoError(t, err)
@@ -91,6 +93,7 @@ func TestRolesThatAreNotWell(t *testing.T) {
 		require.NoError(t, free.Assign(ctx, given("root", "bob", "rep")))     // boss no longer comes with it
 		require.NoError(t, free.Assign(ctx, given("gone", "cat", "auditor"))) // whose giver is removed by hand
 		require.NoError(t, free.Define(ctx, roles.Definition{Tenant: "main", Role: "own", Inherits: []string{"boss"}, By: "root"}))
+		require.NoError(t, free.Define(ctx, roles.Definition{Tenant: "main", Role: "clerk", Inherits: []string{"rep"}, By: "root"}))
 		run(t, db, `DELETE FROM crmguard_accesscontrol_assignment WHERE principal = 'gone'`)
 		run(t, db, `INSERT INTO crmguard_accesscontrol_assignment SELECT 'hand', 'eve', role, scope, not_before, not_after, given_by, reason, may_give, id, source, tag FROM crmguard_accesscontrol_assignment WHERE principal = 'dan'`)
 		run(t, db, `UPDATE crmguard_accesscontrol_assignment SET scope = 'moon' WHERE tenant = 'other'`)
@@ -99,10 +102,11 @@ func TestRolesThatAreNotWell(t *testing.T) {
 			"ok held  4", // payer and approver of ann, auditor of cat, rep of bob
 			"alarm forged  2", "alarm forged hand 1", "alarm forged other 1",
 			"alarm undefined  3", "alarm undefined boss 3", // root, dan and a role of the tenant; the forged row is none
+			"alarm shadowed  1", "alarm shadowed clerk 1",
 			"alarm conflicts  1", "alarm conflicts main 1",
 			"notice baseless  2", "notice baseless main 2",
 			"notice expired  1", "notice expired main 1",
-			"ok changes  10",
+			"ok changes  11", "ok clock  0",
 		}, lines)
 		_, all := found(t, opened(t, db, roles.Options{}))
 		require.Equal(t, accesscontrol.HealthAlarm, all["forged/"].Level)
@@ -215,4 +219,33 @@ func many(t *testing.T, store *roles.Store, tenant, prefix string, people, teams
 			}
 		}
 	}))
+}
+
+// What stands below a unit is asked once for all who hold a role there, and anew
+// the next time.
+func TestTreesAreAskedOnceForMany(t *testing.T) {
+	m, asked := crm(), 0
+	below := m.Below
+	m.Below = func(ctx context.Context, tenant, kind, id string) ([]string, error) {
+		asked++
+		return below(ctx, tenant, kind, id)
+	}
+	db := testdb.New(t, testdb.SQLite).Open(t)
+	opened(t, db, roles.Options{})
+	set, err := roles.New(m)
+	require.NoError(t, err)
+	store, err := roles.Open(t.Context(), db, set, roles.Options{})
+	require.NoError(t, err)
+	for _, who := range []string{"ann", "bob", "cat"} {
+		for _, unit := range []string{"south", "city"} {
+			require.NoError(t, store.Bootstrap(t.Context(), given("", who, "manager", roles.InUnit(unit))))
+		}
+	}
+	for round := 1; round <= 2; round++ {
+		for p, err := range store.Principals(t.Context(), "main") {
+			require.NoError(t, err)
+			require.Len(t, p.Entities, 2)
+		}
+		require.Equal(t, 2*round, asked)
+	}
 }
