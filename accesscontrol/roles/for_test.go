@@ -107,24 +107,6 @@ func TestAHeldActorWhoseStoreIsAway(t *testing.T) {
 	require.NoError(t, ann.Check(t.Context(), "deal.read", dealOf("ann")))
 }
 
-// A held Actor costs what one costs that follows nothing: no allocation, no
-// database.
-func TestAHeldActorAsksNoDatabase(t *testing.T) {
-	d := testdb.New(t, testdb.SQLite)
-	asked := 0
-	db := testdb.Watching(t, "sqlite", d.DSN("sqlite"), func(bool) { asked++ })
-	store := opened(t, db, roles.Options{MaxAge: time.Hour})
-	require.NoError(t, store.Bootstrap(t.Context(), given("", "ann", "rep")))
-	ann, err := store.For(t.Context(), crmPolicy(t), "main", "ann", nil)
-	require.NoError(t, err)
-	deal := dealOf("ann")
-	require.NoError(t, ann.Check(t.Context(), "deal.read", deal))
-	before := asked
-	require.Positive(t, before)
-	require.Zero(t, testing.AllocsPerRun(100, func() { _ = ann.Check(t.Context(), "deal.read", deal) }))
-	require.Equal(t, before, asked)
-}
-
 func BenchmarkHeldActor(b *testing.B) {
 	db := testdb.New(b, testdb.SQLite).Open(b)
 	require.NoError(b, roles.Install(b.Context(), db))

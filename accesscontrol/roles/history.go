@@ -26,7 +26,7 @@ func (p *past) finding(changes int64, last time.Time) accesscontrol.Finding {
 	if changes < p.changes && p.back.IsZero() {
 		p.back = time.Now()
 	}
-	p.changes = max(p.changes, changes)
+	p.changes = changes
 	f := accesscontrol.Finding{Name: "accesscontrol.roles.changes", Value: float64(changes), Unit: "changes", Since: last}
 	if !p.back.IsZero() {
 		f.Level, f.Since = health.Alarm, p.back

@@ -120,6 +120,29 @@ func TestRolesThatAreNotWell(t *testing.T) {
 	})
 }
 
+// What was given rests on a row that says so, in each of its columns.
+func TestAGiverWhoNoLongerHoldsWhatTheyGave(t *testing.T) {
+	db := testdb.New(t, testdb.SQLite).Open(t)
+	store := opened(t, db, roles.Options{})
+	require.NoError(t, store.Bootstrap(t.Context(), giving(given("", "root", "rep"))))
+	require.NoError(t, store.Assign(t.Context(), given("root", "ann", "rep")))
+	baseless := func() float64 {
+		_, all := found(t, store)
+		return all["baseless/main"].Value
+	}
+	for column, value := range map[string]string{"principal": `'bob'`, "may_give": `0`, "not_after": `9000000000000000`, "role": `'clerk'`, "id": `'x'`} {
+		run(t, db, `CREATE TABLE kept AS SELECT * FROM crmguard_accesscontrol_assignment`)
+		run(t, db, `UPDATE crmguard_accesscontrol_assignment SET `+column+` = `+value+` WHERE given_by = 's:operator'`)
+		require.InDelta(t, 1, baseless(), 0, column)
+		run(t, db, `DELETE FROM crmguard_accesscontrol_assignment`)
+		run(t, db, `INSERT INTO crmguard_accesscontrol_assignment SELECT * FROM kept`)
+		run(t, db, `DROP TABLE kept`)
+		require.Zero(t, baseless())
+	}
+	run(t, db, `UPDATE crmguard_accesscontrol_assignment SET source = '' WHERE principal = 'ann'`)
+	require.InDelta(t, 1, baseless(), 0, "only the operator gives without holding")
+}
+
 // Tables that were put back are told by whoever has seen them later, until the
 // store is opened anew; the changes that follow do not hide it.
 func TestTablesThatWerePutBack(t *testing.T) {
