@@ -29,7 +29,7 @@ var roomLines = map[string]string{
 	"accesscontrol/httpguard":         "accesscontrol",
 	"accesscontrol/internal/cedarx":   "",
 	"accesscontrol/internal/sqlcond":  "",
-	"accesscontrol/roles":             "accesscontrol internal/alone internal/frame internal/ids internal/sqldb",
+	"accesscontrol/roles":             "accesscontrol internal/alone internal/frame internal/health internal/ids internal/sqldb",
 
 	"audit":                  "audit/auditlog audit/capture audit/internal/c2sp audit/internal/cells audit/internal/decided audit/internal/differ audit/internal/handle audit/internal/hanging audit/internal/keytext audit/internal/losses audit/internal/merkle audit/internal/opaque audit/internal/passes audit/internal/tags audit/internal/values audit/internal/worst internal/alone internal/canon internal/frame internal/health internal/ids internal/sqldb",
 	"audit/auditlog":         "audit/internal/c2sp audit/internal/merkle audit/internal/worst internal/canon internal/frame",

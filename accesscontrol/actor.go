@@ -15,12 +15,14 @@ import (
 //
 // A reload of the policy holds from the next call on. What the principal was
 // when [Policy.For] took it, their groups and attributes, holds for
-// [Config.Hold] at most; then every call answers [ErrStale].
+// [Config.Hold] at most; then every call answers [ErrStale]. One that
+// [Policy.Follow] took reads the principal anew instead.
 type Actor struct {
-	policy *Policy
-	given  Principal
-	age    age
-	state  atomic.Pointer[standing]
+	policy  *Policy
+	given   Principal
+	age     age
+	state   atomic.Pointer[standing]
+	follows *follower // nil: the principal stays what it was
 }
 
 // standing is what one policy set leaves of a principal.
@@ -79,6 +81,14 @@ func (a *Actor) enter(ctx context.Context) (*standing, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if a.follows != nil {
+		return a.follows.enter(ctx, time.Now())
+	}
+	return a.held()
+}
+
+// held is what the principal was, while that may be held.
+func (a *Actor) held() (*standing, error) {
 	state, err := a.standing()
 	if err != nil {
 		return nil, err

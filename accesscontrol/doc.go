@@ -54,7 +54,8 @@
 //   - A change of policy holds from the next call on, for an [Actor] that is
 //     held, too. So does a change of the principal's rights where the principal
 //     is handed in at each call; an Actor knows them as they were when it was
-//     taken, for [Config.Hold] at most. No decision is kept: what is kept is
+//     taken, for [Config.Hold] at most, and one of [Policy.Follow] as its source
+//     has them at each call. No decision is kept: what is kept is
 //     found only by a principal who is the same in all that was handed in.
 //   - A field is readable where the binding declares it, and nowhere else.
 //     Policies say of each field and record whether it is hidden, masked,
@@ -106,7 +107,8 @@
 // [Actor.Redact] before showing a record, or [Actor.Columns] beside the filter,
 // [Actor.CheckUse] before sorting by what somebody names, [Actor.CheckChange]
 // before storing one. [Actor.Fields] says what a form may show and change, and
-// [Actor.Decide] is for the curious. Each of them is a
+// [Actor.Decide] is for the curious. An Actor that is held for longer than a
+// request is one of [Policy.Follow], or of a store of package roles. Each of them is a
 // method of Policy, too, for a single question. [Actor.Page] gives a list in
 // parts that stay whole while rows come and go. What every principal sees, such
 // as the tree of units, stands in [Config.Entities].

@@ -16,20 +16,50 @@ import (
 // what another process has changed it knows after [Options.MaxAge] at most.
 // What it returns is the caller's: set Context and further attributes.
 func (s *Store) Principal(ctx context.Context, tenant, id string) (accesscontrol.Principal, error) {
-	if err := checkPerson(tenant, id); err != nil {
-		return accesscontrol.Principal{}, err
-	}
-	who := person{tenant, id}
-	if p, fresh := s.cache.find(who); fresh {
-		return p, nil
-	}
-	began, generation := time.Now(), s.cache.begin()
-	p, lasts, err := s.read(ctx, tenant, id)
+	k, err := s.current(ctx, tenant, id)
 	if err != nil {
 		return accesscontrol.Principal{}, err
 	}
-	s.cache.keep(who, generation, began, lasts, p)
-	return own(p), nil
+	return own(k.principal), nil
+}
+
+// For binds a principal to a policy so that the answers follow this store, for
+// as long as one likes to hold them: a change by this store holds from the next
+// call of the Actor on, one of another process after [Options.MaxAge] at most. A
+// call reads the store again only then; all others ask no database.
+//
+// Add, unless it is nil, sets Context and further attributes each time that the
+// principal is read, perhaps from several goroutines at once.
+func (s *Store) For(ctx context.Context, policy *accesscontrol.Policy, tenant, id string, add func(p *accesscontrol.Principal)) (*accesscontrol.Actor, error) {
+	return policy.Follow(ctx, func(ctx context.Context) (p accesscontrol.Principal, fresh func(now time.Time) bool, err error) {
+		k, err := s.current(ctx, tenant, id)
+		if err != nil {
+			return p, nil, err
+		}
+		p = own(k.principal)
+		if add != nil {
+			add(&p)
+		}
+		return p, k.fresh, nil
+	})
+}
+
+// current is what was read of a principal, or is read now.
+func (s *Store) current(ctx context.Context, tenant, id string) (*kept, error) {
+	if err := checkPerson(tenant, id); err != nil {
+		return nil, err
+	}
+	who := person{tenant, id}
+	if k := s.cache.find(who); k != nil {
+		return k, nil
+	}
+	k := s.cache.begin(tenant)
+	p, lasts, err := s.read(ctx, tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	s.cache.keep(who, k, lasts, p)
+	return k, nil
 }
 
 // read asks the database. Lasts is for how long the answer holds at most.
@@ -44,12 +74,7 @@ func (s *Store) read(ctx context.Context, tenant, id string) (p accesscontrol.Pr
 	if err != nil {
 		return p, 0, err
 	}
-	held := make([]heldRole, 0, len(rows))
-	for i := range rows {
-		includes, _ := s.set.lineage(rows[i].Role, defined)
-		held = append(held, heldRole{includes, rows[i].Scope})
-	}
-	p, err = s.set.principal(ctx, tenant, id, held)
+	p, err = s.set.principal(ctx, tenant, id, s.set.held(rows, defined))
 	return p, time.Duration(min(next-now, int64(time.Hour/time.Microsecond))) * time.Microsecond, err
 }
 

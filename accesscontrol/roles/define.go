@@ -103,7 +103,7 @@ func (s *Store) Undefine(ctx context.Context, tenant, role string) error {
 func (c *changing) unused(ctx context.Context, role string) error {
 	for name, parents := range c.defined {
 		if slices.Contains(parents, role) {
-			return refused(InUse, role, "role "+name+" is made of it")
+			return refused(InUse, role, "role "+shown(name)+" is made of it")
 		}
 	}
 	var n int64
@@ -152,28 +152,43 @@ func framedRole(tenant, role, by string, parents []string) []byte {
 type definitions map[string][]string
 
 func (s *Store) definitions(ctx context.Context, q sqldb.Querier, tenant string) (definitions, error) {
-	out, by, tags := definitions{}, map[string]string{}, map[string][]byte{}
-	err := sqldb.Each(ctx, q, func(scan *sql.Rows) error {
-		var role, giver string
-		var parent sql.NullString
-		var tag []byte
-		if err := scan.Scan(&role, &giver, &tag, &parent); err != nil {
-			return sqldb.Safe(err)
-		}
-		by[role], tags[role] = giver, tag
-		out[role] = append(out[role], parent.String)
-		return nil
-	}, s.db.Bind(`SELECT r.role, r.given_by, r.tag, p.parent FROM crmguard_accesscontrol_role r
-		LEFT JOIN crmguard_accesscontrol_role_parent p ON p.tenant = r.tenant AND p.role = r.role WHERE r.tenant = ? ORDER BY r.role, p.parent`), tenant)
+	stand, err := s.standing(ctx, q, tenant)
 	if err != nil {
 		return nil, err
 	}
-	for role, parents := range out {
-		if err := s.verify(ctx, tenant, framedRole(tenant, role, by[role], parents), tags[role]); err != nil {
+	out := definitions{}
+	for role, d := range stand {
+		if err := s.verify(ctx, tenant, framedRole(tenant, role, d.by, d.parents), d.tag); err != nil {
 			return nil, err
 		}
+		out[role] = d.parents
 	}
 	return out, nil
+}
+
+// defined is a role of a tenant as it stands in the tables.
+type defined struct {
+	parents []string
+	by      string
+	tag     []byte
+}
+
+// standing reads the roles of a tenant unverified.
+func (s *Store) standing(ctx context.Context, q sqldb.Querier, tenant string) (map[string]defined, error) {
+	out := map[string]defined{}
+	err := sqldb.Each(ctx, q, func(scan *sql.Rows) error {
+		var role string
+		var parent sql.NullString
+		var d defined
+		if err := scan.Scan(&role, &d.by, &d.tag, &parent); err != nil {
+			return sqldb.Safe(err)
+		}
+		d.parents = append(out[role].parents, parent.String)
+		out[role] = d
+		return nil
+	}, s.db.Bind(`SELECT r.role, r.given_by, r.tag, p.parent FROM crmguard_accesscontrol_role r
+		LEFT JOIN crmguard_accesscontrol_role_parent p ON p.tenant = r.tenant AND p.role = r.role WHERE r.tenant = ? ORDER BY r.role, p.parent`), tenant)
+	return out, err
 }
 
 // lineage is a role and all that come with it. Where the model has a role of the

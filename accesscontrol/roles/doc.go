@@ -45,7 +45,12 @@
 //     may be years off. (SQLite has none of its own: there it is the host's.)
 //   - A change holds from the next [Store.Principal] of the same store on, in
 //     other processes after [Options.MaxAge], 5 seconds unless you say otherwise.
-//     An accesscontrol.Actor that was taken before goes on for its Hold.
+//     So it does for an Actor of [Store.For] that is held meanwhile, which asks
+//     no database until then. One that Policy.For has taken of a Principal goes
+//     on for its Hold.
+//   - A change that stands still holds up other changes of the tenant, until their
+//     context ends, and no question. (SQLite has one writer; questions go on there
+//     where its journal is a write-ahead log.)
 //   - Tenants never meet: an equal id, role or unit of another one is another.
 //     Ids are compared byte for byte.
 //   - A role without its unit gives nothing, and a scope that a role does not
@@ -57,9 +62,14 @@
 //
 //   - Anything against who writes into the tables where there is no Tagger. With
 //     one, such a person can still remove rows, put back a row that stood before
-//     and was revoked, and stop answers about a person by a forged row. Give the
+//     and was revoked, and stop answers about a person by a forged row, and changes
+//     of a tenant by a forged role of it. Give the
 //     tables to the application's role alone ([Grants]: it changes no row), and
 //     keep the audit trail of assignments elsewhere.
+//   - That tables which were put back to an older state are told from those of
+//     today: their rows and tags are genuine. A process whose [Store.Status] saw
+//     more changes says so; one that was started since cannot. The value of
+//     accesscontrol.roles.changes only rises: let your monitoring watch it.
 //   - That a giver still has what they gave: taking away cascades; a role that
 //     ends by itself ends what was given on, as nothing may outlast it.
 //   - A log: [Store.Revoke] and [Store.Dismiss] return what they took for the
@@ -74,8 +84,9 @@
 // [New] and accesscontrol.Load at start; [Install] as the owner of the tables, or
 // the [Migrations]; [Open]; [Store.Bootstrap] once a tenant, by a command on the
 // server. Then [Store.Assign], [Store.Revoke], and [Store.Principal] once a
-// request, whose answer goes into Check, Filter or For. Where roles come from a
-// token or a directory, [Set.Principal] needs no tables.
+// request, whose answer goes into Check, Filter or For; [Store.For] where an Actor
+// outlives a request, and [Store.Principals] for "who can see this record". Where
+// roles come from a token or a directory, [Set.Principal] needs no tables.
 //
 // # Concurrency
 //
@@ -97,6 +108,25 @@
 //
 // All others are what the database, the keys or Below answered. No error holds
 // an id of a person.
+//
+// # Observation
+//
+// [Store.Status] answers findings, all of them each time; where something is not
+// well, a line for each tenant, or role, stands behind the sum, for ten at most:
+//
+//	accesscontrol.roles.held        assignments  of any tenant, now
+//	accesscontrol.roles.forged      rows         alarm: they do not bear their tag; notice: there is no Tagger
+//	accesscontrol.roles.undefined   assignments  alarm: of a role that neither the model nor the tenant has
+//	accesscontrol.roles.shadowed    roles        alarm: of a tenant, and the model has one of that name by now
+//	accesscontrol.roles.conflicts   principals   alarm: they hold roles that exclude each other
+//	accesscontrol.roles.baseless    assignments  notice: who gave them no longer holds what they gave
+//	accesscontrol.roles.expired     assignments  notice: over for more than 90 days
+//	accesscontrol.roles.changes     changes      since the tables are there, the last one at Since; alarm: they were put back
+//	accesscontrol.roles.clock       s            alarm: five minutes between the clocks of database and process, or behind the last change
+//	accesscontrol.roles.durability  settings     of the database that lose what was committed
+//	accesscontrol.roles.replica     sources      notice: the database follows another one (MariaDB)
+//
+// The names are kept like API.
 //
 // # Format and compatibility
 //

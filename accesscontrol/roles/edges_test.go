@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -119,10 +120,42 @@ func TestWhatIsNoIDIsRefused(t *testing.T) {
 	a := given("root", "ann", "rep")
 	a.NotBefore, a.NotAfter = time.Now(), time.Now().Add(-time.Hour)
 	require.ErrorIs(t, store.Assign(ctx, a), roles.ErrRequest)
+	for _, year := range []int{-300_000, -1, 1969, 10_000, 300_000, 600_000} { // some are other years in microseconds
+		early, late := given("", "ann", "rep"), given("", "ann", "rep")
+		early.NotBefore = time.Date(year, 1, 2, 0, 0, 0, 0, time.UTC)
+		late.NotAfter = early.NotBefore
+		require.ErrorIs(t, store.Bootstrap(ctx, early), roles.ErrRequest, "%d", year)
+		require.ErrorIs(t, store.Bootstrap(ctx, late), roles.ErrRequest, "%d", year)
+	}
 	_, err := roles.Open(ctx, testdb.New(t, testdb.SQLite).Open(t), nil, roles.Options{})
 	require.ErrorIs(t, err, roles.ErrRequest)
 	_, err = roles.Open(ctx, nil, new(roles.Set), roles.Options{})
 	require.Error(t, err)
+}
+
+// A role of a tenant may be called anything, and breaks no line of a log.
+func TestANameOfARoleInAnError(t *testing.T) {
+	store := opened(t, testdb.New(t, testdb.SQLite).Open(t), roles.Options{})
+	require.NoError(t, store.Bootstrap(t.Context(), giving(given("", "root", "rep"))))
+	const name = "x\nlevel=error \u202eall is well"
+	for _, d := range []roles.Definition{{Role: name, Inherits: []string{"rep"}}, {Role: "y", Inherits: []string{name}}} {
+		d.Tenant, d.By = "main", "root"
+		err := store.Define(t.Context(), d)
+		if d.Role == "y" {
+			refusedBy(t, roles.NotTheirs, err)
+			require.ErrorContains(t, err, `role "x\nlevel=error`)
+		}
+	}
+	require.NoError(t, store.Bootstrap(t.Context(), giving(given("", "root", name))))
+	require.NoError(t, store.Define(t.Context(), roles.Definition{Tenant: "main", Role: name + "2", Inherits: []string{name}, By: "root"}))
+	err := store.Undefine(t.Context(), "main", name)
+	refusedBy(t, roles.InUse, err)
+	for _, r := range err.Error() {
+		require.True(t, unicode.IsPrint(r), err.Error())
+	}
+	err = store.Bootstrap(t.Context(), given("", "bob", "客户经理"))
+	refusedBy(t, roles.UnknownRole, err)
+	require.ErrorContains(t, err, "role 客户经理:")
 }
 
 // A tree that cannot be asked refuses: nobody is shown more, or less, by it.

@@ -2,7 +2,9 @@ package roles
 
 import (
 	"errors"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/crmguard/crmguard/internal/ids"
 	"github.com/crmguard/crmguard/internal/sqldb"
@@ -78,7 +80,16 @@ type RefusedError struct {
 
 // Error names rule, role and what to do.
 func (e *RefusedError) Error() string {
-	return ErrRefused.Error() + ": " + string(e.Rule) + ": role " + e.Role + ": " + e.Text
+	return ErrRefused.Error() + ": " + string(e.Rule) + ": role " + shown(e.Role) + ": " + e.Text
+}
+
+// shown is the name of a role as it may stand in a line of a log: a tenant may
+// call its own as it likes.
+func shown(role string) string {
+	if strings.ContainsFunc(role, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(role)
+	}
+	return role
 }
 
 // Is makes errors.Is(err, ErrRefused) true.

@@ -191,3 +191,55 @@ func ExampleStore_Prune() {
 	fmt.Println(store.Prune(ctx, "main", time.Now().AddDate(-1, 0, 0))) // a year is kept
 	// Output: 0 <nil>
 }
+
+// An Actor that is held follows the store: no process has to be told.
+func ExampleStore_For() {
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
+	ctx, store, done := exampleStore()
+	defer done()
+	policy := must(accesscontrol.Load(ctx, exampleSet().Config()))
+	check(store.Assign(ctx, roles.Assignment{Tenant: "main", Principal: "ann", Role: "rep", By: "root"}))
+	ann := must(store.For(ctx, policy, "main", "ann", nil)) // once a connection, say
+	deal := accesscontrol.Resource{Type: "deal", ID: "d1", Tenant: "main", Attrs: map[string]any{"owner_id": "ann", "unit_id": "south"}}
+	fmt.Println(ann.Check(ctx, "deal.update", deal))
+	must(store.Revoke(ctx, roles.Assignment{Tenant: "main", Principal: "ann", Role: "rep", By: "root"}))
+	fmt.Println(ann.Check(ctx, "deal.update", deal))
+	// Output:
+	// <nil>
+	// accesscontrol: denied: deal.update on deal: not_permitted
+}
+
+// Who can see this record, of all who hold a role.
+func ExampleStore_Principals() {
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
+	ctx, store, done := exampleStore()
+	defer done()
+	policy := must(accesscontrol.Load(ctx, exampleSet().Config()))
+	for person, role := range map[string]string{"ann": "rep", "bob": "rep", "eve": "auditor"} {
+		check(store.Bootstrap(ctx, roles.Assignment{Tenant: "main", Principal: person, Role: role}))
+	}
+	deal := accesscontrol.Resource{Type: "deal", ID: "d1", Tenant: "main", Attrs: map[string]any{"owner_id": "ann", "unit_id": "south"}}
+	for access, err := range policy.WhoCan(ctx, store.Principals(ctx, "main"), "deal.read", deal) {
+		check(err)
+		check(access.Err)
+		fmt.Println(access.Principal.ID, access.Policies)
+	}
+	// Output:
+	// ann [rep/deal.read/own.owner_id]
+	// eve [auditor/deal.read/all]
+	// root [manager/deal.read/unit.unit_id]
+}
+
+// What a page of the operator shows.
+func ExampleStore_Status() {
+	// Helpers stand in example_test.go, must and check in firstlines_example_test.go.
+	ctx, store, done := exampleStore()
+	defer done()
+	for _, finding := range must(store.Status(ctx)) {
+		if finding.Level != accesscontrol.HealthOK && finding.Name == "accesscontrol.roles.forged" {
+			fmt.Println(finding)
+		}
+	}
+	// Output:
+	// notice accesscontrol.roles.forged 0 rows: whoever can write into the tables can give themselves any role, and nothing would tell: set Options.Tagger
+}

@@ -17,13 +17,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/crmguard/crmguard/accesscontrol"
 	"github.com/crmguard/crmguard/accesscontrol/roles"
 	"github.com/crmguard/crmguard/internal/testdb"
 )
 
 const childVariable = "CRMGUARD_ROLES_CHILD" // driver and data source name of the child
 
-// A role that one process takes away, the others know soon of.
+// A role that one process takes away, the others know soon of, also where they
+// hold an Actor; that process knows at once.
 func TestOtherProcessesKnowOfIt(t *testing.T) {
 	if place := os.Getenv(childVariable); place != "" {
 		answer(t, place)
@@ -34,13 +36,31 @@ func TestOtherProcessesKnowOfIt(t *testing.T) {
 		require.NoError(t, store.Bootstrap(t.Context(), given("", "ann", "rep")))
 		driver := d.Name.Drivers()[0]
 		one, two := child(t, driver, d.DSN(driver)), child(t, driver, d.DSN(driver))
-		require.Equal(t, "rep", one())
-		require.Equal(t, "rep", two())
+		require.Equal(t, "rep allowed", one())
+		require.Equal(t, "rep allowed", two())
+		ann, deal := actor(t, store), dealOf("ann")
+		require.NoError(t, ann.Check(t.Context(), "deal.read", deal))
 		_, err := store.Dismiss(t.Context(), "main", "ann")
 		require.NoError(t, err)
 		require.Empty(t, held(t, store, "main", "ann"))
-		require.Eventually(t, func() bool { return one() == "none" && two() == "none" }, 30*time.Second, 10*time.Millisecond)
+		require.ErrorIs(t, ann.Check(t.Context(), "deal.read", deal), accesscontrol.ErrDenied)
+		require.Eventually(t, func() bool { return one() == "none denied" && two() == "none denied" }, 30*time.Second, 10*time.Millisecond)
+		require.NoError(t, store.Bootstrap(t.Context(), given("", "ann", "rep")))
+		require.NoError(t, ann.Check(t.Context(), "deal.read", deal), "what is given holds at once, too")
+		require.Eventually(t, func() bool { return one() == "rep allowed" && two() == "rep allowed" }, 30*time.Second, 10*time.Millisecond)
 	})
+}
+
+// actor is ann, held for as long as the test goes on.
+func actor(t *testing.T, store *roles.Store) *accesscontrol.Actor {
+	t.Helper()
+	ann, err := store.For(t.Context(), crmPolicy(t), "main", "ann", nil)
+	require.NoError(t, err)
+	return ann
+}
+
+func dealOf(owner string) accesscontrol.Resource {
+	return accesscontrol.Resource{Type: "deal", ID: "1", Tenant: "main", Attrs: map[string]any{"owner_id": owner, "territory_id": "de"}}
 }
 
 // child starts a process with a store, and returns a question to it.
@@ -77,8 +97,14 @@ func answer(t *testing.T, place string) {
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	store := opened(t, db, roles.Options{MaxAge: 200 * time.Millisecond})
+	ann, deal := actor(t, store), dealOf("ann")
 	for asked := bufio.NewScanner(os.Stdin); asked.Scan(); {
-		fmt.Println(cmp.Or(strings.Join(held(t, store, "main", "ann"), " "), "none"))
+		answer := "allowed"
+		if err := ann.Check(t.Context(), "deal.read", deal); err != nil {
+			require.ErrorIs(t, err, accesscontrol.ErrDenied)
+			answer = "denied"
+		}
+		fmt.Println(cmp.Or(strings.Join(held(t, store, "main", "ann"), " "), "none"), answer)
 	}
 }
 

@@ -18,7 +18,7 @@ type Conflict struct {
 // Conflicts lists who holds what [Model.Exclusive] excludes, each person with
 // the first pair that is found. There is nobody unless a set came into the model,
 // or a role into another one, after both were given. Everybody who holds a role
-// of the tenant is read.
+// of the tenant is read, in pages.
 func (s *Store) Conflicts(ctx context.Context, tenant string) ([]Conflict, error) {
 	if err := ids.Check("tenant", tenant); err != nil {
 		return nil, request(err)
@@ -27,24 +27,29 @@ func (s *Store) Conflicts(ctx context.Context, tenant string) ([]Conflict, error
 	if err != nil {
 		return nil, err
 	}
-	rows, now, err := s.rows(ctx, s.db, tenant, `1 = 1`)
-	if err != nil {
-		return nil, err
-	}
-	held := map[string][]string{}
-	for i := range rows {
-		if rows[i].until > now {
-			includes, _ := s.set.lineage(rows[i].Role, defined)
-			held[rows[i].Principal] = append(held[rows[i].Principal], includes...)
-		}
-	}
 	var out []Conflict
-	for _, principal := range sorted(held) {
-		if a, b, both := s.set.conflict(held[principal]); both {
-			out = append(out, Conflict{principal, a, b})
+	for after := ""; ; {
+		rows, now, err := s.page(ctx, s.db, tenant, after)
+		if err != nil || len(rows) == 0 {
+			return out, err
+		}
+		after = rows[len(rows)-1].Principal
+		for own := range people(rows) {
+			var held []string
+			for i := range own {
+				if err := s.genuine(ctx, &own[i]); err != nil {
+					return nil, err
+				}
+				if own[i].until > now {
+					includes, _ := s.set.lineage(own[i].Role, defined)
+					held = append(held, includes...)
+				}
+			}
+			if a, b, both := s.set.conflict(held); both {
+				out = append(out, Conflict{own[0].Principal, a, b})
+			}
 		}
 	}
-	return out, nil
 }
 
 // Prune deletes the assignments of a tenant that ended before a moment, and in

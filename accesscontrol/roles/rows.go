@@ -43,6 +43,10 @@ const Operator = "s:operator"
 
 const maxReason = 1000
 
+// outside is a bound that is none: microseconds of a time that is far away are
+// those of another one.
+func outside(t time.Time) bool { return !t.IsZero() && (t.Year() < 1970 || t.Year() > 9999) }
+
 // forever is NotAfter of what has no end.
 const forever = math.MaxInt64
 
@@ -53,6 +57,8 @@ type row struct {
 	source string // the id of the assignment that gave the right to give it, "" of the operator's
 	from   int64  // NotBefore and NotAfter in microseconds
 	until  int64
+	tag    []byte // as it was read
+	odd    bool   // it was read, and holds what is never written
 }
 
 func (r *row) valid(now int64) bool { return r.from <= now && now < r.until }
@@ -61,30 +67,42 @@ const rowColumns = `id, principal, role, scope, not_before, not_after, may_give,
 
 // rows reads assignments of a tenant and verifies them.
 func (s *Store) rows(ctx context.Context, q sqldb.Querier, tenant, where string, args ...any) (out []row, now int64, err error) {
-	var tags [][]byte
-	err = sqldb.Each(ctx, q, func(scan *sql.Rows) error {
-		r, scope, reason, tag := row{Assignment: Assignment{Tenant: tenant}}, "", []byte(nil), []byte(nil)
-		var mayGive int64
-		if err := scan.Scan(&r.id, &r.Principal, &r.Role, &scope, &r.from, &r.until, &mayGive, &r.By, &r.source, &reason, &tag, &now); err != nil {
-			return sqldb.Safe(err)
-		}
-		var err error
-		if r.Scope, err = ParseScope(scope); err != nil {
-			return ErrForged // nothing of this package writes such a scope
-		}
-		r.MayGive, r.Reason, r.NotBefore, r.NotAfter = mayGive == 1, string(reason), timeOf(r.from, 0), timeOf(r.until, forever)
-		out, tags = append(out, r), append(tags, tag)
-		return nil
-	}, s.db.Bind(`SELECT `+rowColumns+`, `+clock(s.db.Kind)+` FROM crmguard_accesscontrol_assignment WHERE tenant = ? AND `+where+` ORDER BY principal, role, scope, given_by`), append([]any{tenant}, args...)...)
+	out, now, err = s.unverified(ctx, q, tenant, where+` ORDER BY principal, role, scope, given_by`, args...)
 	if err != nil {
 		return nil, 0, err
 	}
 	for i := range out { // no question is asked of a vault while the rows are open
-		if err := s.verify(ctx, tenant, out[i].framed(), tags[i]); err != nil {
+		if err := s.genuine(ctx, &out[i]); err != nil {
 			return nil, 0, err
 		}
 	}
 	return out, now, nil
+}
+
+// unverified reads assignments of a tenant as they stand there.
+func (s *Store) unverified(ctx context.Context, q sqldb.Querier, tenant, where string, args ...any) (out []row, now int64, err error) {
+	err = sqldb.Each(ctx, q, func(scan *sql.Rows) error {
+		r, scope, reason := row{Assignment: Assignment{Tenant: tenant}}, "", []byte(nil)
+		var mayGive int64
+		if err := scan.Scan(&r.id, &r.Principal, &r.Role, &scope, &r.from, &r.until, &mayGive, &r.By, &r.source, &reason, &r.tag, &now); err != nil {
+			return sqldb.Safe(err)
+		}
+		var err error
+		r.Scope, err = ParseScope(scope)
+		r.odd = err != nil // nothing of this package writes such a scope
+		r.MayGive, r.Reason, r.NotBefore, r.NotAfter = mayGive == 1, string(reason), timeOf(r.from, 0), timeOf(r.until, forever)
+		out = append(out, r)
+		return nil
+	}, s.db.Bind(`SELECT `+rowColumns+`, `+clock(s.db.Kind)+` FROM crmguard_accesscontrol_assignment WHERE tenant = ? AND `+where), append([]any{tenant}, args...)...)
+	return out, now, err
+}
+
+// genuine says whether a row is as this package has written it.
+func (s *Store) genuine(ctx context.Context, r *row) error {
+	if r.odd {
+		return ErrForged
+	}
+	return s.verify(ctx, r.Tenant, r.framed(), r.tag)
 }
 
 // framed is what the tag of an assignment covers: every column.
@@ -163,7 +181,9 @@ func newRow(a Assignment) (*row, error) {
 		return nil, err
 	case len(a.Reason) > maxReason || !ids.Plain(a.Reason):
 		return nil, &RequestError{Text: "a reason is up to 1,000 bytes of UTF-8 without NUL"}
-	case r.from < 0 || r.from >= r.until:
+	case outside(a.NotBefore) || outside(a.NotAfter):
+		return nil, &RequestError{Text: "NotBefore and NotAfter are between the years 1970 and 9999, or zero"}
+	case r.from >= r.until:
 		return nil, &RequestError{Text: "NotAfter is not behind NotBefore"}
 	}
 	return r, nil

@@ -17,20 +17,12 @@ var files embed.FS
 
 // Migrations returns the numbered migrations, in the folders sqlite, postgres
 // and mysql (MariaDB's, too), for goose, golang-migrate, psql or mysql.
-func Migrations() fs.FS { return folder("migrations") }
+func Migrations() fs.FS { return sqldb.Folder(files, "migrations") }
 
 // Grants returns the GRANT statements for the application's role, crm_app in
 // them, as postgres.sql and mysql.sql (MariaDB's, too). [Install] and the
 // migrations are for the owner of the tables; all else works as that role.
-func Grants() fs.FS { return folder("grants") }
-
-func folder(name string) fs.FS {
-	sub, err := fs.Sub(files, name)
-	if err != nil {
-		return embed.FS{} // cannot be: the folder is embedded
-	}
-	return sub
-}
+func Grants() fs.FS { return sqldb.Folder(files, "grants") }
 
 func schema() sqldb.Schema {
 	return sqldb.Schema{Package: "accesscontrol", Migrations: Migrations()}
@@ -81,6 +73,7 @@ type Store struct {
 	set    *Set
 	tagger Tagger
 	cache  cache
+	past   past
 }
 
 // Open checks the tables and returns the store in them. It writes nothing, and
@@ -107,14 +100,17 @@ func Open(ctx context.Context, db *sql.DB, set *Set, o Options) (*Store, error) 
 // give depends on rows of others, and what one may hold on all of one's own.
 func (s *Store) change(ctx context.Context, tenant string, f func(c *changing) error) error {
 	defer s.cache.forget(tenant) // also where the answer of a commit was lost
-	return s.db.Write(ctx, func(tx *sql.Tx) error {
-		in := sqldb.Insert{Table: "crmguard_accesscontrol_tenant", Columns: []string{"tenant", "changes"}, Key: []string{"tenant"}}
-		if err := s.db.Insert(ctx, tx, in, [][]any{{tenant, 0}}); err != nil {
+	began := false
+	err := s.db.Write(ctx, func(tx *sql.Tx) error {
+		began = false
+		in := sqldb.Insert{Table: "crmguard_accesscontrol_tenant", Columns: []string{"tenant", "changes", "changed"}, Key: []string{"tenant"}}
+		if err := s.db.Insert(ctx, tx, in, [][]any{{tenant, 0, 0}}); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE crmguard_accesscontrol_tenant SET changes = changes + 1 WHERE tenant = ?`), tenant); err != nil {
+		if _, err := tx.ExecContext(ctx, s.db.Bind(`UPDATE crmguard_accesscontrol_tenant SET changes = changes + 1, changed = `+clock(s.db.Kind)+` WHERE tenant = ?`), tenant); err != nil {
 			return sqldb.Safe(err)
 		}
+		began = true
 		c := &changing{Store: s, tx: tx, tenant: tenant}
 		if err := sqldb.One(ctx, tx, []any{&c.now}, `SELECT `+clock(s.db.Kind)); err != nil {
 			return err
@@ -125,6 +121,10 @@ func (s *Store) change(ctx context.Context, tenant string, f func(c *changing) e
 		}
 		return f(c)
 	})
+	if ended := ctx.Err(); err != nil && ended != nil && !began {
+		return fmt.Errorf("roles: the tenant could not be locked before the context ended, and nothing was changed; perhaps another change of it stands still: %w", ended)
+	}
+	return err
 }
 
 // changing is a transaction that holds the lock of a tenant.

@@ -122,7 +122,7 @@ var _ audit.Store = (*Store)(nil)
 // Migrations returns the numbered migrations, in the folders sqlite, postgres
 // and mysql (MariaDB's, too), for goose, golang-migrate, psql or mysql.
 func Migrations() fs.FS {
-	return folder("migrations")
+	return sqldb.Folder(files, "migrations")
 }
 
 // Grants returns the GRANT statements for the application's role, crm_app in
@@ -132,15 +132,7 @@ func Migrations() fs.FS {
 // prunes needs prune-postgres.sql or prune-mysql.sql besides, for a role of its own. Where
 // processes record that do not sequence, sale-postgres.sql and sale-mysql.sql are
 // enough for theirs: such a role cannot read what was recorded either.
-func Grants() fs.FS { return folder("grants") }
-
-func folder(name string) fs.FS {
-	sub, err := fs.Sub(files, name)
-	if err != nil {
-		return files // cannot be: the folder is embedded above
-	}
-	return sub
-}
+func Grants() fs.FS { return sqldb.Folder(files, "grants") }
 
 func set() sqldb.Schema { return sqldb.Schema{Package: "audit", Migrations: Migrations()} }
 

@@ -26,19 +26,11 @@ var files embed.FS
 
 // Migrations returns the numbered migrations, in the folders sqlite, postgres
 // and mysql (MariaDB's, too), for goose, golang-migrate, psql or mysql.
-func Migrations() fs.FS { return folder("migrations") }
+func Migrations() fs.FS { return sqldb.Folder(files, "migrations") }
 
 // Grants returns the GRANT statements for the application's role, crm_app in
 // them, as postgres.sql and mysql.sql (MariaDB's, too).
-func Grants() fs.FS { return folder("grants") }
-
-func folder(name string) fs.FS {
-	sub, err := fs.Sub(files, name)
-	if err != nil {
-		return embed.FS{} // cannot be: the folder is embedded
-	}
-	return sub
-}
+func Grants() fs.FS { return sqldb.Folder(files, "grants") }
 
 func schema() sqldb.Schema { return sqldb.Schema{Package: "adoption", Migrations: Migrations()} }
 

@@ -19,6 +19,7 @@ func (c *Comparison) columns() []*Column { return []*Column{c.Left.Column, c.Rig
 func (a *Among) columns() []*Column      { return []*Column{a.Column} }
 func (p *Present) columns() []*Column    { return []*Column{p.Column} }
 func (h *Holds) columns() []*Column      { return []*Column{h.Column} }
+func (l *Like) columns() []*Column       { return []*Column{l.Column} }
 
 // joins are those that lead to the columns of a leaf, each behind the one that
 // it starts at.

@@ -3,7 +3,7 @@
 -- account in the place of crm_app and run this as an account that may grant
 -- them, after the migrations, with their database chosen.
 GRANT SELECT ON crmguard_schema TO crm_app;
-GRANT SELECT, INSERT, UPDATE (tenant, changes) ON crmguard_accesscontrol_tenant TO crm_app;
+GRANT SELECT, INSERT, UPDATE (tenant, changes, changed) ON crmguard_accesscontrol_tenant TO crm_app;
 GRANT SELECT, INSERT, DELETE ON crmguard_accesscontrol_role TO crm_app;
 GRANT SELECT, INSERT, DELETE ON crmguard_accesscontrol_role_parent TO crm_app;
 GRANT SELECT, INSERT, DELETE ON crmguard_accesscontrol_assignment TO crm_app;

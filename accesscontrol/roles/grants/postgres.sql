@@ -4,7 +4,7 @@
 -- migrations. Where they are not in the schema public, the role needs USAGE on
 -- their schema, too.
 GRANT SELECT ON crmguard_schema TO crm_app;
-GRANT SELECT, INSERT, UPDATE (changes) ON crmguard_accesscontrol_tenant TO crm_app;
+GRANT SELECT, INSERT, UPDATE (changes, changed) ON crmguard_accesscontrol_tenant TO crm_app;
 GRANT SELECT, INSERT, DELETE ON crmguard_accesscontrol_role TO crm_app;
 GRANT SELECT, INSERT, DELETE ON crmguard_accesscontrol_role_parent TO crm_app;
 GRANT SELECT, INSERT, DELETE ON crmguard_accesscontrol_assignment TO crm_app;

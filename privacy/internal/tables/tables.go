@@ -14,18 +14,10 @@ var files embed.FS
 
 // Migrations are the numbered migrations, in the folders sqlite, postgres and
 // mysql.
-func Migrations() fs.FS { return folder("migrations") }
+func Migrations() fs.FS { return sqldb.Folder(files, "migrations") }
 
 // Grants are the rights that the application's account needs.
-func Grants() fs.FS { return folder("grants") }
+func Grants() fs.FS { return sqldb.Folder(files, "grants") }
 
 // Schema is what the migrations come to.
 func Schema() sqldb.Schema { return sqldb.Schema{Package: "privacy", Migrations: Migrations()} }
-
-func folder(name string) fs.FS {
-	sub, err := fs.Sub(files, name)
-	if err != nil {
-		return files // cannot be: the folder is embedded
-	}
-	return sub
-}

@@ -4,6 +4,7 @@ CREATE TABLE IF NOT EXISTS crmguard_schema (
 CREATE TABLE IF NOT EXISTS crmguard_accesscontrol_tenant (
 	tenant text COLLATE "C" NOT NULL,
 	changes bigint NOT NULL,
+	changed bigint NOT NULL,
 	PRIMARY KEY (tenant));
 CREATE TABLE IF NOT EXISTS crmguard_accesscontrol_role (
 	tenant text COLLATE "C" NOT NULL,

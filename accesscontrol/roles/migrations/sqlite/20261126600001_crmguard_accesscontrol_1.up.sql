@@ -4,6 +4,7 @@ CREATE TABLE IF NOT EXISTS crmguard_schema (
 CREATE TABLE IF NOT EXISTS crmguard_accesscontrol_tenant (
 	tenant TEXT NOT NULL,
 	changes INTEGER NOT NULL,
+	changed INTEGER NOT NULL,
 	PRIMARY KEY (tenant)) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS crmguard_accesscontrol_role (
 	tenant TEXT NOT NULL,
