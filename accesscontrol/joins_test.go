@@ -118,6 +118,19 @@ func TestTwoTenantsWithEqualIDsBehindARelationNeverMeet(t *testing.T) {
 			require.Equal(t, want, contactsOf(t, db, d, where), policy)
 		}
 	})
+	// A table that is wholly another tenant's.
+	config := contactConfig(mine)
+	config.Tables[1].Tenant, config.Tables[1].OnlyTenant = "", "main"
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		where, err := policy.Filter(t.Context(), ann("other"), "read", "contact")
+		require.NoError(t, err)
+		require.Empty(t, contactsOf(t, contactDB(t, d), d, where))
+	})
+	record := accesscontrol.Resource{Type: "contact", ID: "c", Tenant: "other", Attrs: map[string]any{"owner": "x", "account": "a2"}, Related: map[string]accesscontrol.Resource{"account": others["a2"]}}
+	require.ErrorIs(t, policy.Check(t.Context(), ann("other"), "read", record), accesscontrol.ErrDenied)
+	require.NoError(t, contactPolicy(t, mine).Check(t.Context(), ann("other"), "read", record))
 	for _, id := range []string{"a1", "a2", "a3"} {
 		record := accesscontrol.Resource{Type: "contact", ID: "c", Tenant: "main", Attrs: map[string]any{"owner": "x", "account": id}, Related: map[string]accesscontrol.Resource{"account": others[id]}}
 		require.ErrorIs(t, contactPolicy(t, mine).Check(t.Context(), ann("main"), "read", record), accesscontrol.ErrDenied)
@@ -189,6 +202,24 @@ func TestJoinsInEveryStatement(t *testing.T) {
 				_, err := db.ExecContext(t.Context(), "DROP TABLE "+name)
 				require.NoError(t, err)
 			}
+		}
+	})
+}
+
+// A database may keep what it found for one record, and take another one for the
+// same whose texts are equal under a collation.
+func TestWhatIsFoundForOneRecordIsNotTakenForAnother(t *testing.T) {
+	testdb.Each(t, func(t *testing.T, d testdb.Database) {
+		db := contactDB(t, d)
+		_, err := db.ExecContext(t.Context(), "INSERT INTO contacts VALUES ('d1', 'main', 'ann', 'a1'), ('d2', 'main', 'ANN', 'a1'), ('d3', 'main', 'ann', 'A1'), ('d4', 'main', 'ann ', 'a1'), ('d5', 'main', 'ann', 'a1')")
+		require.NoError(t, err)
+		for _, policy := range []string{
+			`@id("p") permit (principal, action, resource is Contact) when { resource.owner == User::"none" || resource has account && resource.account.owner == resource.owner };`,
+			`@id("p") permit (principal, action, resource is Contact) when { resource.owner == User::"none" || resource has account && resource.account.owner == principal && resource.owner == principal };`,
+		} {
+			where, err := contactPolicy(t, policy).Filter(t.Context(), ann("main"), "read", "contact")
+			require.NoError(t, err)
+			require.Equal(t, []string{"main/d1", "main/d5"}, contactsOf(t, db, d, where), first(rendered(d, where, "c")))
 		}
 	})
 }

@@ -233,7 +233,10 @@ func (w *Writer) equal(key, column *Column) {
 	default:
 		w.name(key)
 		w.Raw(" = ")
-		w.bytes(column)
+		w.name(column)
+		if w.dialect == PostgreSQL && key.byBytes() {
+			w.Raw("::text") // citext would be compared as such
+		}
 	}
 }
 
