@@ -110,7 +110,7 @@ func (w *Writer) absent(p *Present) {
 	via := p.Column.Via
 	w.within(via.From.chain(), false, func() {
 		w.Raw("NOT (")
-		w.within([]*Join{via}, false, func() { p.write(w) })
+		w.exists([]*Join{via}, func() { p.write(w) })
 		w.Raw(")")
 	})
 }
