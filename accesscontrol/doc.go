@@ -48,6 +48,10 @@
 //   - The tenant is compared outside the policies, and no policy can lift that.
 //     [Policy.Allower] guesses no tenant: a resource with an id is judged as the
 //     record that [Config.Find] answers, or refused.
+//   - The elements of a [Set] are those that the rows of its tables give, each
+//     table behind the fence of the tenant: two tenants with equal ids never
+//     meet. contains, containsAny, containsAll, isEmpty and in mean in SQL what
+//     they mean in Cedar; other questions about it are refused at [Load].
 //   - Sealed columns cannot stand in a condition: comparing ciphertext would
 //     be false without an error, and a forbid would not forbid.
 //   - A change of policy holds from the next call on, for an [Actor] that is
@@ -79,7 +83,7 @@
 //   - Secrecy of reasons: they hold no personal data, and tell that a record is
 //     there. Show an outsider what [Actor.Outside] answers, or [Reason.Outside]
 //     of records that they may see. Package httpguard does.
-//   - like, arithmetic on columns, sets and decimals in columns, attributes of
+//   - like, arithmetic on columns, sets in a column, decimals, attributes of
 //     entities behind the record, and tags are not translated. On records
 //     without a table all of Cedar works.
 //
@@ -120,6 +124,8 @@
 //	Bool         boolean                 BOOLEAN, BIT(1)            INTEGER
 //	             smallint ... [Integer]
 //	datetime     timestamptz [Timestamp] DATETIME in UTC [Timestamp]
+//
+// An attribute of type Set stands in rows of other tables: see [Set].
 //
 // # Errors
 //
