@@ -14,7 +14,7 @@ import (
 // CheckSchema compares the bound tables with the live database, SQLite,
 // PostgreSQL, MariaDB or MySQL: they exist, are STRICT where there is such a
 // thing, required attributes are NOT NULL and optional ones are not, types fit,
-// and text compares byte by byte. The filter agrees with Check only on such
+// text compares byte by byte, and what is joined is found by one key. The filter agrees with Check only on such
 // tables, so call it at start and after migrations. It answers [*SchemaError];
 // another database is an error that matches errors.ErrUnsupported.
 func (p *Policy) CheckSchema(ctx context.Context, db interface {
@@ -34,6 +34,7 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 		return fmt.Errorf("accesscontrol: check schema: %w", err)
 	}
 	var problems []string
+	lives := map[*table]liveTable{}
 	for _, name := range slices.Sorted(maps.Keys(s.tables)) {
 		t := s.tables[name]
 		if t.Name == "" {
@@ -43,6 +44,7 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 		if err != nil {
 			return fmt.Errorf("accesscontrol: check schema of table %s: %w", t.Name, err)
 		}
+		lives[t] = live
 		for _, text := range t.differences(dialect.Kind, live) {
 			problems = append(problems, "table "+t.Name+": "+text)
 		}
@@ -51,6 +53,16 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 			return err
 		}
 		problems = append(problems, behind...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.tables)) {
+		t := s.tables[name]
+		found, err := t.joinDifferences(ctx, dialect, db, lives)
+		if err != nil {
+			return fmt.Errorf("accesscontrol: check schema of table %s: %w", t.Name, err)
+		}
+		for _, text := range found {
+			problems = append(problems, "table "+t.Name+": "+text)
+		}
 	}
 	if len(problems) > 0 {
 		return &SchemaError{problems}

@@ -1,6 +1,10 @@
 package accesscontrol
 
-import "github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+import (
+	"slices"
+
+	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+)
 
 // maxLength bounds the SQL of a policy that looks at other records, in
 // comparisons. What is left of an || or a condition of an if may have failed
@@ -13,16 +17,12 @@ const maxLength = 500
 // record, which is written once.
 func length(p *cedarx.Policy) (holds, fails int) {
 	whole := size{}
-	for i, c := range p.Conditions {
+	for _, c := range slices.Backward(p.Conditions) {
 		body := sizeOf(c.Body)
 		if c.Unless {
-			body.holds, body.fails = body.fails, body.holds
+			body = body.not()
 		}
-		if i == 0 {
-			whole = body
-			continue
-		}
-		whole = whole.and(body)
+		whole = body.and(whole)
 	}
 	if !whole.joined {
 		return 0, 0
@@ -39,9 +39,19 @@ type size struct {
 func sizeOf(e *cedarx.Expr) size {
 	switch e.Op {
 	case cedarx.And:
-		return sizeOf(e.Args[0]).and(sizeOf(e.Args[1]))
+		parts := chain(e, e.Op)
+		out := sizeOf(parts[len(parts)-1])
+		for _, part := range slices.Backward(parts[:len(parts)-1]) {
+			out = sizeOf(part).and(out)
+		}
+		return out
 	case cedarx.Or:
-		return sizeOf(e.Args[0]).not().and(sizeOf(e.Args[1]).not()).not()
+		parts := chain(e, e.Op)
+		out := sizeOf(parts[len(parts)-1]).not()
+		for _, part := range slices.Backward(parts[:len(parts)-1]) {
+			out = sizeOf(part).not().and(out)
+		}
+		return out.not()
 	case cedarx.Not:
 		return sizeOf(e.Args[0]).not()
 	case cedarx.If:
@@ -53,6 +63,14 @@ func sizeOf(e *cedarx.Expr) size {
 	default:
 		return size{1, 1, behindJoin(e)}
 	}
+}
+
+// chain are the parts of a && b && c, or of a || b || c.
+func chain(e *cedarx.Expr, op cedarx.Op) []*cedarx.Expr {
+	if e.Op != op {
+		return []*cedarx.Expr{e}
+	}
+	return append(chain(e.Args[0], op), chain(e.Args[1], op)...)
 }
 
 func (s size) not() size { return size{s.fails, s.holds, s.joined} }

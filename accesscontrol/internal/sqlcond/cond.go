@@ -147,6 +147,9 @@ func And(left, right Cond) Cond {
 	case right == True:
 		return left
 	case mayFail(left):
+		if c, is := left.(*choice); is && c.no == False { // a chain stays one of single parts
+			return &choice{c.test, And(c.yes, right), False}
+		}
 		return &choice{left, right, False}
 	}
 	return &both{left, right}
@@ -164,6 +167,9 @@ func Or(left, right Cond) Cond {
 	case right == False:
 		return left
 	case mayFail(left):
+		if c, is := left.(*choice); is && c.yes == True {
+			return &choice{c.test, True, Or(c.no, right)}
+		}
 		return &choice{left, True, right}
 	}
 	return &oneOf{left, right}

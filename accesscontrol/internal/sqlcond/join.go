@@ -38,6 +38,10 @@ func (w *Writer) exists(joins []*Join, body func()) {
 		body()
 		return
 	}
+	w.correlated(opened, body)
+}
+
+func (w *Writer) correlated(opened []*Join, body func()) {
 	w.Raw("EXISTS (SELECT 1 FROM ")
 	w.tables(opened)
 	for _, j := range opened {
@@ -56,26 +60,31 @@ func (w *Writer) exists(joins []*Join, body func()) {
 // "A" would be that about "a". It keeps nothing that it may not.
 const uncached = "RAND() IS NOT NULL"
 
-// within writes the same so that a database may begin with the other table.
-// MariaDB does with IN, and keeps answers by the bytes that stand beside it.
-func (w *Writer) within(joins []*Join, body func()) {
-	if w.dialect != MySQL {
-		w.exists(joins, body)
-		return
-	}
+// within writes the same so that a database may begin with the other table, by
+// an index of its own. MariaDB does with IN, and keeps answers by the bytes that
+// stand beside it. So does SQLite, which works the subquery out once: where alone
+// says that body reads nothing outside of it, or it would do so for each record.
+func (w *Writer) within(joins []*Join, alone bool, body func()) {
 	opened := w.enter(joins)
-	if len(opened) == 0 {
+	starts := slices.DeleteFunc(slices.Clone(opened), func(j *Join) bool { return slices.Contains(opened, j.From.Via) })
+	switch {
+	case len(opened) == 0:
 		body()
+		return
+	case w.dialect == PostgreSQL, w.dialect == SQLite && (!alone || len(starts) > 1):
+		w.correlated(opened, body)
 		return
 	}
 	outer, inner := []func(){}, []func(){}
-	for _, j := range opened {
-		if slices.Contains(opened, j.From.Via) {
-			continue
-		}
-		outer, inner = append(outer, func() { w.name(j.From) }), append(inner, func() { w.name(j.Key) })
-		if j.Key.byBytes() {
+	for _, j := range starts {
+		switch {
+		case w.dialect == SQLite:
+			outer, inner = append(outer, func() { w.member(j.From) }), append(inner, func() { w.name(j.Key) })
+		case j.Key.byBytes():
 			outer, inner = append(outer, func() { w.bytes(j.From) }), append(inner, func() { w.bytes(j.Key) })
+			fallthrough
+		default:
+			outer, inner = append(outer, func() { w.name(j.From) }), append(inner, func() { w.name(j.Key) })
 		}
 	}
 	level := len(w.levels) - 1

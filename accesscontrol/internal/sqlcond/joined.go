@@ -59,7 +59,7 @@ func (w *Writer) holds(c Cond) {
 	}
 	switch c := c.(type) {
 	case leaf:
-		w.within(joins(c), func() { c.write(w) })
+		w.within(joins(c), reads(c, joins(c)), func() { c.write(w) })
 	case *negation:
 		w.fails(c.inner)
 	case *both:
@@ -89,7 +89,7 @@ func (w *Writer) fails(c Cond) {
 	case *Present:
 		w.absent(c)
 	case leaf:
-		w.within(joins(c), func() {
+		w.within(joins(c), false, func() {
 			w.Raw("NOT ")
 			w.enclosed(c)
 		})
@@ -108,11 +108,11 @@ func (w *Writer) fails(c Cond) {
 // not there itself. Where nothing is referred to, the question has failed.
 func (w *Writer) absent(p *Present) {
 	via := p.Column.Via
-	w.within(via.From.chain(), func() {
+	w.within(via.From.chain(), false, func() {
 		w.Raw("(")
 		w.name(via.From)
 		w.Raw(" IS NOT NULL AND NOT (")
-		w.within([]*Join{via}, func() { p.write(w) })
+		w.within([]*Join{via}, false, func() { p.write(w) })
 		w.Raw("))")
 	})
 }
@@ -121,9 +121,29 @@ func (w *Writer) absent(p *Present) {
 func (w *Writer) and(left, right Cond) {
 	needed := needs(right)
 	shared := slices.DeleteFunc(needs(left), func(j *Join) bool { return !slices.Contains(needed, j) })
-	w.within(shared, func() {
+	w.within(shared, reads(left, shared) && reads(right, shared), func() {
 		w.pair(func() { w.holds(left) }, " AND ", func() { w.holds(right) })
 	})
+}
+
+// reads says whether a condition looks at nothing but rows of the joins.
+func reads(c Cond, joins []*Join) bool {
+	switch c := c.(type) {
+	case leaf:
+		return !slices.ContainsFunc(c.columns(), func(column *Column) bool { return column != nil && !slices.Contains(joins, column.Via) })
+	case *both:
+		return reads(c.left, joins) && reads(c.right, joins)
+	case *oneOf:
+		return reads(c.left, joins) && reads(c.right, joins)
+	case *negation:
+		return reads(c.inner, joins)
+	case *choice:
+		return reads(c.test, joins) && reads(c.yes, joins) && reads(c.no, joins)
+	case Outcome:
+		return true
+	default:
+		return false
+	}
 }
 
 // needs are the joins without whose rows a condition cannot hold.
