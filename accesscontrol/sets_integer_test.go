@@ -62,6 +62,9 @@ func TestSetsOfIntegers(t *testing.T) {
 			require.NoError(t, err)
 			sql, args := rendered(d, where, "a")
 			require.Equal(t, want, ids(t, db, "SELECT a.id FROM accounts a WHERE "+sql, args...), condition)
+			if d.Name == testdb.MariaDB {
+				continue // a statement that changes the tree sees its own changes there, as [accesscontrol.Set] says
+			}
 			sql, args = rendered(d, where, "")
 			for _, statement := range []string{"UPDATE accounts SET parent = 0 WHERE ", "DELETE FROM accounts WHERE "} {
 				tx, err := db.BeginTx(t.Context(), nil)
