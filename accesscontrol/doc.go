@@ -53,6 +53,10 @@
 //   - The tenant is compared outside the policies, and no policy can lift that.
 //     [Policy.Allower] guesses no tenant: a resource with an id is judged as the
 //     record that [Config.Find] answers, or refused.
+//   - The elements of a [Set] are those that the rows of its tables give, each
+//     table behind the fence of the tenant: two tenants with equal ids never
+//     meet. contains, containsAny, containsAll, isEmpty and in mean in SQL what
+//     they mean in Cedar; other questions about it are refused at [Load].
 //   - Sealed columns cannot stand in a condition: comparing ciphertext would
 //     be false without an error, and a forbid would not forbid.
 //   - A change of policy holds from the next call on, for an [Actor] that is
@@ -98,7 +102,7 @@
 //   - Secrecy of reasons: they hold no personal data, and tell that a record is
 //     there. Show an outsider what [Actor.Outside] answers, or [Reason.Outside]
 //     of records that they may see. Package httpguard does.
-//   - Arithmetic on columns, sets and decimals in columns, attributes of
+//   - Arithmetic on columns, sets in a column, decimals, attributes of
 //     entities that no table binds, and tags are not translated. On records
 //     without a table all of Cedar works.
 //   - That MySQL changes or deletes rows by a filter that reads their own table
@@ -146,6 +150,8 @@
 //	             smallint ... [Integer]
 //	datetime     timestamptz [Timestamp] DATETIME in UTC [Timestamp]
 //	             date [Date]             DATE [Date]                TEXT [Date]
+//
+// An attribute of type Set stands in rows of other tables: see [Set].
 //
 // # Errors
 //
