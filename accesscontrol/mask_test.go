@@ -205,8 +205,9 @@ func TestMasksOfTheDatabaseEqualApply(t *testing.T) {
 	})
 }
 
-// maskedList binds columns so that all of them are shown under their masks.
-func maskedList(t *testing.T, columns []accesscontrol.Column) accesscontrol.Columns {
+// maskedList binds columns so that all of them are shown under their masks, but
+// for what further policies say.
+func maskedList(t *testing.T, columns []accesscontrol.Column, policies ...string) accesscontrol.Columns {
 	t.Helper()
 	group := accesscontrol.Group{Name: "all", Action: "person.read.pii"}
 	for _, c := range columns {
@@ -215,7 +216,7 @@ func maskedList(t *testing.T, columns []accesscontrol.Column) accesscontrol.Colu
 	policy, err := accesscontrol.Load(t.Context(), accesscontrol.Config{
 		Texts: map[string]string{
 			"people.cedarschema": `entity User; entity Person = { due?: datetime, n?: Long }; action "person.read", "person.read.pii" appliesTo { principal: User, resource: Person };`,
-			"people.cedar":       `@id("all") permit (principal, action == Action::"person.read", resource);`,
+			"people.cedar":       `@id("all") permit (principal, action == Action::"person.read", resource);` + strings.Join(policies, "\n"),
 		},
 		Tables: []accesscontrol.Table{{
 			Resource: "person", Entity: "Person", Name: "people", Key: "id", KeyAs: accesscontrol.Integer, Tenant: "tenant", Read: "person.read",
