@@ -34,8 +34,12 @@
 //     written in SQL is an error of [Load] that names policy and position;
 //     nothing is ever filtered after the query.
 //   - A policy sees the record that is asked about, the principal with what it
-//     brings along, and the context. One that reads another record of a bound
+//     brings along, the context, and the records that a [Column] with Join refers
+//     to, as resource.account.owner. One that reads another record of a bound
 //     type is refused.
+//   - Where a record that is referred to is not there, or another tenant's, it has
+//     no attributes: what reads them has failed, in a check and in SQL. A check to
+//     which it was not brought in [Resource.Related] is an error.
 //   - Texts are equal where their bytes are, whatever the collation of a column:
 //     tenant "t" is not "T", nor "t ".
 //   - Nothing but names of the binding, fixed words and placeholders stands in
@@ -84,8 +88,12 @@
 //     there. Show an outsider what [Actor.Outside] answers, or [Reason.Outside]
 //     of records that they may see. Package httpguard does.
 //   - like, arithmetic on columns, sets in a column, decimals, attributes of
-//     entities behind the record, and tags are not translated. On records
+//     entities that no table binds, and tags are not translated. On records
 //     without a table all of Cedar works.
+//   - That a statement changes or deletes the right rows of MySQL or MariaDB where
+//     its filter reads their own table again, through a Join or Set to it: MySQL
+//     refuses it, and MariaDB sees its own changes while it looks. Select the ids
+//     first, FOR UPDATE.
 //
 // # First calls
 //

@@ -24,7 +24,7 @@ func (t *table) joinDifferences(ctx context.Context, d sqldb.Dialect, q sqldb.Qu
 		if !fromExists || !keyExists {
 			continue // said already
 		}
-		if from.collation != key.collation {
+		if from.collation != key.collation && from.collation != "" && key.collation != "" {
 			out = append(out, fmt.Sprintf("column %s has another collation than column %s of table %s, with which it is joined", t.columns[source.Attr].Name, to.Key, to.Name))
 		}
 		unique, err := uniqueIndexes(ctx, d, q, to.Name)

@@ -20,7 +20,8 @@ type liveColumn struct {
 	kind     string // the type, as this database spells it
 	required bool   // NOT NULL
 	inexact  string // why its texts do not compare by their bytes
-	// collation is its own where there is one.
+	// collation is that of its texts, empty where there is none, or where any
+	// two of them may be compared.
 	collation string
 }
 
@@ -76,7 +77,8 @@ func postgresTable(ctx context.Context, d sqldb.Dialect, q sqldb.Querier, schema
 	// Equal under a deterministic collation means equal bytes, whatever the
 	// order; a domain shows its own name, and is no type that fits.
 	t.columns, err = readColumns(ctx, q, `SELECT a.attname, CASE t.typtype WHEN 'e' THEN 'enum' WHEN 'd' THEN 'the domain ' || t.typname ELSE format_type(a.atttypid, NULL) END,
-		a.attnotnull, CASE WHEN c.collisdeterministic THEN '' WHEN c.collisdeterministic IS NULL THEN '' ELSE 'a collation that is not deterministic' END, a.attcollation::text
+		a.attnotnull, CASE WHEN c.collisdeterministic THEN '' WHEN c.collisdeterministic IS NULL THEN '' ELSE 'a collation that is not deterministic' END,
+		COALESCE(c.collname, '')
 		FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid LEFT JOIN pg_catalog.pg_collation c ON c.oid = a.attcollation
 		WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`, quoted)
 	return t, err
@@ -92,7 +94,8 @@ func mysqlTable(ctx context.Context, q sqldb.Querier, schema, name string) (live
 	// The collation does not count, the bytes do: in these sets a text has those
 	// that the connection has.
 	t.columns, err = readColumns(ctx, q, `SELECT column_name, CASE data_type WHEN 'bit' THEN column_type ELSE CONCAT(data_type, CASE WHEN column_type LIKE '%unsigned%' THEN ' unsigned' ELSE '' END) END,
-		is_nullable = 'NO', CASE WHEN COALESCE(character_set_name, 'ascii') IN ('ascii', 'utf8mb4', 'utf8mb3', 'utf8') THEN '' ELSE CONCAT('the character set ', character_set_name, ', whose bytes are not those of UTF-8: make it utf8mb4') END, COALESCE(collation_name, '')
+		is_nullable = 'NO', CASE WHEN COALESCE(character_set_name, 'ascii') IN ('ascii', 'utf8mb4', 'utf8mb3', 'utf8') THEN '' ELSE CONCAT('the character set ', character_set_name, ', whose bytes are not those of UTF-8: make it utf8mb4') END,
+		COALESCE(collation_name, '')
 		FROM information_schema.columns WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?`, schema, name)
 	return t, err
 }
