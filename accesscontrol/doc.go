@@ -105,8 +105,10 @@
 //   - Arithmetic on columns, sets in a column, decimals, attributes of
 //     entities that no table binds, and tags are not translated. On records
 //     without a table all of Cedar works.
-//   - That MySQL changes or deletes rows by a filter that reads their own table
-//     again, through a Join to it: it refuses the statement. MariaDB does.
+//   - That a statement changes or deletes the right rows of MySQL or MariaDB where
+//     its filter reads their own table again, through a Join or Set to it: MySQL
+//     refuses it, and MariaDB sees its own changes while it looks. Select the ids
+//     first, FOR UPDATE.
 //
 // # First calls
 //
