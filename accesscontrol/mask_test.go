@@ -246,12 +246,13 @@ func queried(t *testing.T, db querier, d testdb.Database, list accesscontrol.Col
 		condition, more = list.Where().MySQL("c")
 	}
 	requireFixed(t, text)
-	query := "SELECT " + text
+	var query strings.Builder
+	query.WriteString("SELECT " + text)
 	for _, name := range names {
-		query += ", c." + mark + name + mark
+		query.WriteString(", c." + mark + name + mark)
 	}
-	rows, err := db.QueryContext(t.Context(), query+" FROM "+table+" AS c WHERE "+condition, append(args, more...)...)
-	require.NoError(t, err, query)
+	rows, err := db.QueryContext(t.Context(), query.String()+" FROM "+table+" AS c WHERE "+condition, append(args, more...)...)
+	require.NoError(t, err, query.String())
 	defer func() { require.NoError(t, rows.Close()) }()
 	columns, err = rows.Columns()
 	require.NoError(t, err)
