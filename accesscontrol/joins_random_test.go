@@ -251,7 +251,7 @@ func (g generator) ofAccount(a string, left int) string {
 	case n <= 15 && left > 0:
 		return g.behind(a, "parent", g.ofAccount(a+".parent", left-1))
 	case n <= 18 && left > 0:
-		return pick(g.Rand, []string{"(" + g.behind(a+".head", "held", a+".head.held") + " || resource.flag)", g.ofAccount(a+".head", left-1)})
+		return pick(g.Rand, []string{"(" + a + ".head has held || resource.flag)", g.ofAccount(a+".head", left-1)})
 	default:
 		return g.behind(a, pick(g.Rand, []string{"region", "parent", "held", "team"}), "true")
 	}
