@@ -37,9 +37,6 @@ func (t *table) read(r *Resource, row *sqlcond.Row) error {
 		row.Values = make([]sqlcond.Value, t.width)
 	}
 	row.Values = row.Values[:t.width]
-	for len(row.Sets) < len(t.sets) {
-		row.Sets = append(row.Sets, nil)
-	}
 	id, err := t.key.settle(sqlcond.TextOf(r.ID))
 	if err != nil {
 		return &RequestError{Part: "resource", Name: r.Type, Text: fault(err)}
@@ -53,13 +50,7 @@ func (t *table) read(r *Resource, row *sqlcond.Row) error {
 			}
 			continue // a field that no condition looks at
 		}
-		if col.set != nil {
-			if err := col.set.read(v, row, &row.Values[col.Slot]); err != nil {
-				return &RequestError{Part: "resource", Name: name, Text: fault(err)}
-			}
-			continue
-		}
-		if err := col.read(v, &row.Values[col.Slot]); err != nil {
+		if err := col.put(v, row); err != nil {
 			return &RequestError{Part: "resource", Name: name, Text: fault(err)}
 		}
 	}
