@@ -301,6 +301,10 @@ func TestRelatedRecordsInEveryAnswer(t *testing.T) {
 	fields, err := policy.Fields(ctx, ann("main"), record)
 	require.NoError(t, err)
 	require.Equal(t, []string{"account", "owner"}, fields.Readable())
+	shown, _, err := policy.Redact(ctx, ann("main"), record)
+	require.NoError(t, err)
+	require.Equal(t, record.Attrs, shown.Attrs)
+	require.Empty(t, shown.Related, "what another record holds is not this one's to show")
 	bare := record
 	bare.Related = nil
 	_, err = policy.Fields(ctx, ann("main"), bare)
