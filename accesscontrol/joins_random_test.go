@@ -186,7 +186,7 @@ func newJoinWorld(t *testing.T, db *sql.DB, name testdb.Name, r *rand.Rand) join
 	}
 	quoted := map[bool]string{true: `"order"`, false: "`order`"}[strings.HasPrefix(string(name), "postgres")]
 	for i := range 60 {
-		tenant := pick(r, []string{"main", "main", "main", "main", "main", "other", "Main"})
+		tenant := pick(r, []string{"main", "main", "main", "other", "other", "other", "Main"})
 		id := "i" + strconv.Itoa(r.IntN(40))
 		if tenant == "Main" {
 			id = "m" + strconv.Itoa(i)
@@ -365,7 +365,7 @@ func TestFilterEqualsChecksBehindJoins(t *testing.T) {
 		t.Logf("seed %d: %d valid sets, %d refused, %d comparisons, %d allowed, %d denied by a failing forbid, %d of %d filters select nothing, %d join", seed, sets, refused, comparisons, allowed, failing, empty, filters, joined)
 		require.Greater(t, allowed, comparisons/20, "the generator must permit enough to prove anything")
 		require.Greater(t, joined, filters/3)
-		require.Less(t, empty, filters/2, "too many filters select nothing")
+		require.LessOrEqual(t, 4*empty, filters, "too many filters select nothing")
 		require.NotZero(t, failing)
 	})
 }

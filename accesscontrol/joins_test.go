@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -300,6 +301,10 @@ func TestRelatedRecordsInEveryAnswer(t *testing.T) {
 	fields, err := policy.Fields(ctx, ann("main"), record)
 	require.NoError(t, err)
 	require.Equal(t, []string{"account", "owner"}, fields.Readable())
+	shown, _, err := policy.Redact(ctx, ann("main"), record)
+	require.NoError(t, err)
+	require.Equal(t, record.Attrs, shown.Attrs)
+	require.Empty(t, shown.Related, "what another record holds is not this one's to show")
 	bare := record
 	bare.Related = nil
 	_, err = policy.Fields(ctx, ann("main"), bare)
@@ -312,6 +317,15 @@ func TestRelatedRecordsInEveryAnswer(t *testing.T) {
 	require.ErrorIs(t, policy.CheckChange(ctx, ann("main"), record, moved), accesscontrol.ErrDenied, "nobody gives away to an account that is not theirs")
 
 	require.NoError(t, policy.Allower(func(context.Context) (accesscontrol.Principal, error) { return ann("main"), nil })(ctx, "read", "contact/c1"))
+
+	var differences []accesscontrol.Difference
+	shadow := &accesscontrol.Shadow{ // whose Old says no: the policy says yes
+		Policy: policy, Wait: time.Minute,
+		Report: func(_ context.Context, d accesscontrol.Difference) { differences = append(differences, d) },
+	}
+	require.False(t, shadow.Check(ctx, ann("main"), "read", record))
+	require.Len(t, differences, 1)
+	require.Equal(t, []string{"mine"}, differences[0].New.Policies)
 
 	var found []string
 	for who, err := range policy.WhoCan(ctx, accesscontrol.Each(ann("main"), accesscontrol.Principal{Tenant: "main", ID: "bob"}, ann("other")), "read", record) {
