@@ -38,14 +38,19 @@ type asked struct{ action, record string }
 // For binds a principal. A principal that does not fit the schema is a
 // [*RequestError].
 func (p *Policy) For(principal Principal) (*Actor, error) {
-	a := &Actor{policy: p, given: principal}
+	a := &Actor{policy: p}
 	a.age.begin()
-	// Read again when the policy set is replaced.
-	a.given.Context, a.given.Attrs = kept(principal.Context), kept(principal.Attrs)
-	if _, err := a.standing(); err != nil {
+	if err := a.bind(principal); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// bind takes a principal, who is read again when the policy set is replaced.
+func (a *Actor) bind(principal Principal) error {
+	a.given = handedIn(principal)
+	_, err := a.standing()
+	return err
 }
 
 // standing is the principal under the policy set in force.

@@ -61,12 +61,13 @@ func (f *follower) enter(ctx context.Context, now time.Time) (*standing, error) 
 }
 
 func (f *follower) renew(ctx context.Context) (*reading, error) {
+	actor := &Actor{policy: f.policy}
+	actor.age.begin() // what is answered late is as old as the question
 	principal, fresh, err := f.read(ctx)
 	if err != nil {
 		return nil, err
 	}
-	actor, err := f.policy.For(principal)
-	if err != nil {
+	if err := actor.bind(principal); err != nil {
 		return nil, err
 	}
 	if before := f.last.Load(); before != nil && !same(&before.actor.given, &principal) {

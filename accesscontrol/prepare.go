@@ -2,10 +2,10 @@ package accesscontrol
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/cedarx"
+	"github.com/crmguard/crmguard/internal/value"
 )
 
 // facts are a principal that was checked against the schema.
@@ -47,28 +47,6 @@ func (s *snapshot) factsOf(p Principal) (*facts, error) {
 	}
 	a.groups = closure(layered{a.entities, s.static.entities}, a.uid)
 	return a, nil
-}
-
-// kept copies context: it is read again at each new question, and whoever
-// handed it in may change it meanwhile.
-func kept(context map[string]any) map[string]any {
-	out := make(map[string]any, len(context))
-	for name, v := range context {
-		switch list := v.(type) {
-		case []string:
-			v = slices.Clone(list)
-		case []int64:
-			v = slices.Clone(list)
-		case []int:
-			v = slices.Clone(list)
-		case []bool:
-			v = slices.Clone(list)
-		case []Ref:
-			v = slices.Clone(list)
-		}
-		out[name] = v
-	}
-	return out
 }
 
 func (s *snapshot) addEntity(to cedarx.EntityMap, part string, e Entity) error {
@@ -148,12 +126,7 @@ func (s *snapshot) question(a *facts, actionID, record string) (*question, error
 	case !slices.Contains(action.Principals, a.uid.Type):
 		return nil, &RequestError{Part: "action", Name: actionID, Text: "does not apply to principals of type " + string(a.uid.Type)}
 	}
-	given := maps.Clone(a.context)
-	maps.DeleteFunc(given, func(name string, _ any) bool {
-		_, declared := action.Context[name]
-		return !declared
-	})
-	context, name, err := attributesOf(action.Context, given)
+	context, name, err := s.contextOf(action, a.context)
 	if err == nil && !plain(context) {
 		err = errText
 	}
@@ -161,6 +134,27 @@ func (s *snapshot) question(a *facts, actionID, record string) (*question, error
 		return nil, &RequestError{Part: "context", Name: name, Text: fault(err)}
 	}
 	return &question{facts: a, action: action, table: t, context: context}, nil
+}
+
+// contextOf is the context of an action, as far as some policy reads it. Of all
+// else counts only whether it is there: the principal is kept without its values,
+// so that a bad one of an earlier question would fail this one.
+func (s *snapshot) contextOf(action cedarx.Action, given map[string]any) (context cedarx.Record, name string, err error) {
+	attrs, values := cedarx.Attributes{}, map[string]any{}
+	for name, attr := range action.Context {
+		v, is := given[name]
+		if s.contextRead[name] {
+			attrs[name] = attr
+			if is {
+				values[name] = v
+			}
+			continue
+		}
+		if read, err := value.Of(v); attr.Required && err == nil && read.IsNull() {
+			return cedarx.Record{}, name, errMissing
+		}
+	}
+	return attributesOf(attrs, values)
 }
 
 // env is what conditions that do not look at the record are evaluated in.

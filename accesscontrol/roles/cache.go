@@ -12,7 +12,7 @@ import (
 )
 
 // cache keeps principals that were read: at most two generations of cacheSize, the
-// entities that stand below them counted.
+// scopes and the entities that stand below them counted.
 type cache struct {
 	age        time.Duration
 	changes    [256]atomic.Uint64 // by tenants: what was read before a change is not fresh after it
@@ -75,12 +75,26 @@ func (c *cache) keep(who person, k *kept, lasts time.Duration, p accesscontrol.P
 	k.principal, k.lasts = p, min(c.age, lasts)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	size := 8 + len(p.Parents) + len(p.Entities) // in the size of an entity, about 100 bytes
+	size := sizeOf(p)
 	if c.young == nil || c.size+size > cacheSize {
 		c.young, c.old, c.size = map[person]*kept{}, c.young, 0
 	}
 	c.young[who] = k
 	c.size += size
+}
+
+// sizeOf is what a principal takes, in the size of an entity, about 100 bytes. A
+// reference counts as one: a head may hold a role in thousands of units.
+func sizeOf(p accesscontrol.Principal) int {
+	size := 8 + len(p.Parents) + len(p.Entities)
+	for _, v := range p.Attrs {
+		refs, _ := v.([]accesscontrol.Ref)
+		size += 1 + len(refs)
+	}
+	for i := range p.Entities {
+		size += max(0, len(p.Entities[i].Parents)-1)
+	}
+	return size
 }
 
 // forget is told of a change: what was read of the tenant, or is being read, is

@@ -98,6 +98,31 @@ func TestTheMemoryIsBounded(t *testing.T) {
 	_, entities := count()
 	require.LessOrEqual(t, entities, 2*cacheSize)
 	require.NotNil(t, c.find(person{"main", "99"}))
+
+	// Scopes and the managers of those below are kept as well.
+	units := make([]accesscontrol.Ref, 5000)
+	for i, p := range []accesscontrol.Principal{
+		{Attrs: map[string]any{"rep.unit": units}},
+		{Entities: []accesscontrol.Entity{{Parents: units}}},
+	} {
+		for n := range 100 {
+			c.keep(person{strconv.Itoa(i), strconv.Itoa(n)}, c.begin("main"), time.Hour, p)
+		}
+		people, _ := count()
+		require.LessOrEqual(t, people, 2*cacheSize/len(units))
+	}
+}
+
+// Of two reports at once, the one that has counted first may end last: that is no
+// older state. Fewer changes than had been seen before are one, and stay so.
+func TestReportsAtOnceAreNoOlderState(t *testing.T) {
+	var p past
+	first, second := p.seen(), p.seen()
+	require.Equal(t, health.OK, p.finding(second, 11, time.Time{}).Level)
+	require.Equal(t, health.OK, p.finding(first, 10, time.Time{}).Level)
+	require.Equal(t, health.OK, p.finding(p.seen(), 11, time.Time{}).Level)
+	require.Equal(t, health.Alarm, p.finding(p.seen(), 10, time.Time{}).Level)
+	require.Equal(t, health.Alarm, p.finding(p.seen(), 12, time.Time{}).Level)
 }
 
 // What is handed out is the caller's: whatever they do to it, nobody else is.

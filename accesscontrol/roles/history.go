@@ -17,16 +17,24 @@ type past struct {
 	back    time.Time // when they were found to be fewer
 }
 
-// finding compares what is counted with what was. Counts only rise, so where they
-// are fewer, the tables are those of an earlier day; that stays said, since the
-// changes that follow hide it.
-func (p *past) finding(changes int64, last time.Time) accesscontrol.Finding {
+// seen is how many changes there are at least. It is asked before the tables are.
+func (p *past) seen() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if changes < p.changes && p.back.IsZero() {
+	return p.changes
+}
+
+// finding compares what is counted with what was seen before it was counted: of two
+// reports at once, the one that counted first may come here last. Counts only rise,
+// so where they are fewer, the tables are those of an earlier day; that stays said,
+// since the changes that follow hide it.
+func (p *past) finding(seen, changes int64, last time.Time) accesscontrol.Finding {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if changes < seen && p.back.IsZero() {
 		p.back = time.Now()
 	}
-	p.changes = changes
+	p.changes = max(p.changes, changes)
 	f := accesscontrol.Finding{Name: "accesscontrol.roles.changes", Value: float64(changes), Unit: "changes", Since: last}
 	if !p.back.IsZero() {
 		f.Level, f.Since = health.Alarm, p.back

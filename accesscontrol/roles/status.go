@@ -18,10 +18,11 @@ const expiredFor = 90 * 24 * time.Hour
 // vault longer. The error says that the database cannot be read.
 func (s *Store) Status(ctx context.Context) ([]accesscontrol.Finding, error) {
 	var changes, changed int64
+	seen := s.past.seen()
 	if err := sqldb.One(ctx, s.db, []any{&changes, &changed}, `SELECT COALESCE(SUM(changes), 0), COALESCE(MAX(changed), 0) FROM crmguard_accesscontrol_tenant`); err != nil {
 		return nil, err
 	}
-	history := s.past.finding(changes, timeOf(changed, 0))
+	history := s.past.finding(seen, changes, timeOf(changed, 0))
 	if history.Level != health.OK {
 		s.cache.forgetAll()
 	}
