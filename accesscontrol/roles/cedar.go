@@ -77,8 +77,11 @@ const everywhereSuffix = ".everywhere"
 // has a role.
 func scopeAttr(role, kind string) string { return role + "." + strings.ToLower(kind) }
 
+// required says whether an attribute is in every record: its column says so, and
+// a set is, though it may be empty.
 func required(t *accesscontrol.Table, attr string) bool {
-	return slices.ContainsFunc(t.Columns, func(c accesscontrol.Column) bool { return c.Attr == attr && c.Required })
+	return slices.ContainsFunc(t.Sets, func(s accesscontrol.Set) bool { return s.Attr == attr }) ||
+		slices.ContainsFunc(t.Columns, func(c accesscontrol.Column) bool { return c.Attr == attr && c.Required })
 }
 
 // quoted writes a text that holds no control characters, as names here.
