@@ -123,6 +123,11 @@ func TestAWrongModelIsRefused(t *testing.T) {
 	}{
 		"no table":        {func(m *roles.Model) { m.Roles["x"] = roles.Can("lead.read") }, "role x: action lead.read is about no table"},
 		"no column":       {func(m *roles.Model) { m.Roles["x"] = roles.Can("deal.read").Own("creator") }, "table deal has no column creator"},
+		"a record behind": {func(m *roles.Model) { m.Roles["x"] = roles.Can("deal.read").Own("account.owner") }, "write a policy of your own beside the roles"},
+		"a set": {func(m *roles.Model) {
+			m.Tables[0].Sets = []accesscontrol.Set{{Attr: "teams"}}
+			m.Roles["x"] = roles.Can("deal.read").Team("teams")
+		}, "write a policy of your own beside the roles"},
 		"two types":       {func(m *roles.Model) { m.Roles["x"] = roles.Can("deal.read").Own("team_id") }, "attribute team_id of Deal is a"},
 		"unknown parent":  {func(m *roles.Model) { m.Roles["x"] = roles.Inherits("boss") }, `inherits from "boss"`},
 		"circle":          {func(m *roles.Model) { m.Roles["x"], m.Roles["y"] = roles.Inherits("y"), roles.Inherits("x") }, "role x: inherits from itself"},
