@@ -43,7 +43,8 @@ const maxOrders = 8
 //	behind, order, more := page.Postgres("c", 1+len(args))
 //	db.Query("SELECT … FROM contacts c WHERE "+where+" AND "+behind+" ORDER BY "+order+" LIMIT 50", append(args, more...)...)
 //
-// A cursor that was not made for this order is [ErrCursor].
+// Whoever sorts by a field learns of it: ask [Actor.CheckUse] before of what comes
+// from outside. A cursor that was not made for this order is [ErrCursor].
 func (a *Actor) Page(ctx context.Context, resource string, by []Order, after string) (Page, error) {
 	s, err := a.enter(ctx)
 	if err != nil {

@@ -130,5 +130,13 @@ func TestCheckSchemaLooksBehindSets(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}
+		// A table that several bindings look at is named once.
+		for _, table := range []string{"subscribers", "lists"} {
+			_, err := db.ExecContext(t.Context(), "DROP TABLE "+table)
+			require.NoError(t, err)
+		}
+		var different *accesscontrol.SchemaError
+		require.ErrorAs(t, policy.CheckSchema(t.Context(), db), &different)
+		require.Equal(t, []string{"table subscribers: does not exist", "table lists: does not exist"}, different.Problems)
 	})
 }
