@@ -24,11 +24,11 @@ import (
 var roomLines = map[string]string{
 	".": "", // package documentation; its tests wire everything
 
-	"accesscontrol":                   "accesscontrol/internal/cedarx accesscontrol/internal/sqlcond internal/frame internal/health internal/ids internal/sqldb internal/value",
+	"accesscontrol":                   "accesscontrol/internal/cedarx accesscontrol/internal/sqlcond internal/canon internal/frame internal/health internal/ids internal/sqldb internal/value",
 	"accesscontrol/accesscontroltest": "accesscontrol",
 	"accesscontrol/httpguard":         "accesscontrol",
 	"accesscontrol/internal/cedarx":   "",
-	"accesscontrol/internal/sqlcond":  "",
+	"accesscontrol/internal/sqlcond":  "internal/canon",
 	"accesscontrol/roles":             "accesscontrol internal/alone internal/frame internal/health internal/ids internal/sqldb",
 
 	"audit":                  "audit/auditlog audit/capture audit/internal/c2sp audit/internal/cells audit/internal/decided audit/internal/differ audit/internal/handle audit/internal/hanging audit/internal/keytext audit/internal/losses audit/internal/merkle audit/internal/opaque audit/internal/passes audit/internal/tags audit/internal/values audit/internal/worst internal/alone internal/canon internal/frame internal/health internal/ids internal/sqldb",

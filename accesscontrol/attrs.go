@@ -16,7 +16,7 @@ func (t *table) readAttrs(attrs map[string]any, row *sqlcond.Row) error {
 		if !given {
 			continue
 		}
-		if err := col.readInto(v, row); err != nil {
+		if err := col.put(v, row); err != nil {
 			return &RequestError{Part: "resource", Name: col.attr, Text: fault(err)}
 		}
 		if found++; found == len(attrs) {
@@ -37,7 +37,7 @@ func (t *table) readFew(attrs map[string]any, row *sqlcond.Row) error {
 		if !known {
 			continue
 		}
-		if err := col.readInto(v, row); err != nil {
+		if err := col.put(v, row); err != nil {
 			return &RequestError{Part: "resource", Name: name, Text: fault(err)}
 		}
 		found++
@@ -58,13 +58,4 @@ func (t *table) onlyFields(attrs map[string]any) error {
 		}
 	}
 	return nil
-}
-
-// readInto puts a value into the slot of a column, or the elements of a set into
-// that of the set.
-func (col *column) readInto(v any, row *sqlcond.Row) error {
-	if col.set != nil {
-		return col.set.read(v, row, &row.Values[col.Slot])
-	}
-	return col.read(v, &row.Values[col.Slot])
 }

@@ -22,9 +22,9 @@ import (
 //
 // A field with a [Mask] is a text wherever the database has to choose one type:
 // on PostgreSQL the column is cast, numbers and times too, and a char(n) loses
-// the blanks behind it. A sealed column keeps its type, and its mask is *** in
-// that type, whichever it is. A sealed one is opened after the query, where it
-// was not masked.
+// the blanks behind it. A sealed column is not cast, and its mask is *** whichever
+// it is: open it after the query where [Columns.WithVisibility] says that it is
+// readable.
 type Columns struct {
 	rows       Where
 	list       []shown

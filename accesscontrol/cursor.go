@@ -1,13 +1,13 @@
 package accesscontrol
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
+	"github.com/crmguard/crmguard/internal/canon"
 )
 
 // cursor is the place of a row in an order, as it is written.
@@ -52,7 +52,7 @@ func (p Page) Cursor(last Resource) (string, error) {
 		}
 	}
 	text, err := json.Marshal(c)
-	return base64.RawURLEncoding.EncodeToString(text), err
+	return canon.FormatBytes(text), err
 }
 
 // place is a value as an order has it: a time to the microsecond.
@@ -69,7 +69,7 @@ func (col *column) place(v any) (out sqlcond.Value, err error) {
 
 // position reads a cursor, which anybody may have written.
 func (p Page) position(text string) ([]sqlcond.Value, error) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	raw, err := canon.ParseBytes(text)
 	var c cursor
 	if err != nil || json.Unmarshal(raw, &c) != nil || c.Version != cursorVersion ||
 		c.Resource != p.table.Resource || !slices.Equal(c.By, p.names) || len(c.At) != len(p.slots) {

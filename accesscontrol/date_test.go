@@ -61,6 +61,14 @@ func TestADateOfARowIsItsMidnight(t *testing.T) {
 		require.ErrorIs(t, check(`resource.due == datetime("2026-11-28T00:00:00.001Z")`, due), accesscontrol.ErrDenied)
 		require.ErrorIs(t, check(`resource.due > datetime("2026-11-28")`, due), accesscontrol.ErrDenied)
 	}
+	require.ErrorIs(t, check(`resource.due < datetime("1969-12-31T12:00:00Z")`, "1970-01-01"), accesscontrol.ErrDenied)
+	require.NoError(t, check(`resource.due < datetime("1969-12-31T12:00:00Z")`, "1969-12-31"))
+	mixed := dateConfig(accesscontrol.Date, `resource has paid && resource.due < resource.paid`)
+	_, err := accesscontrol.Load(t.Context(), mixed)
+	require.NoError(t, err)
+	mixed.Tables[0].Columns[1].As = accesscontrol.Timestamp
+	_, err = accesscontrol.Load(t.Context(), mixed)
+	require.ErrorContains(t, err, "two times of the record are not compared, unless both are dates")
 	for _, due := range []any{"2026-11-28 12:00:00", time.Date(2026, 11, 28, 0, 0, 1, 0, time.UTC), "2026-11-31", "2026-1-1", "0000-00-00", "0000-01-01", "infinity", time.Time{}, "", 20261128, nil} {
 		require.ErrorIs(t, check(`resource.due > datetime("2000-01-01")`, due), accesscontrol.ErrRequest, "%v", due)
 	}

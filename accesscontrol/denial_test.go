@@ -3,6 +3,7 @@ package accesscontrol
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -33,11 +34,11 @@ func sheet(tenant, team string, held, old bool) Resource {
 // A denial that was made for one record is another's only where it would be the
 // same.
 func TestEachDenialSaysWhatHoldsForItsRecord(t *testing.T) {
-	manyPermits := ""
+	var permits strings.Builder
 	for i := range maxRules {
-		manyPermits += fmt.Sprintf("@id(\"more%d\") permit (principal, action, resource) when { resource.team == \"b%d\" };\n", i, i)
+		fmt.Fprintf(&permits, "@id(\"more%d\") permit (principal, action, resource) when { resource.team == \"b%d\" };\n", i, i)
 	}
-	for _, more := range []string{"", manyPermits} {
+	for _, more := range []string{"", permits.String()} {
 		p := sheets(t, more)
 		ann, err := p.For(Principal{Tenant: "main", ID: "ann"})
 		require.NoError(t, err)
@@ -132,11 +133,11 @@ func TestASecondCheckAllocatesNothing(t *testing.T) {
 
 // What is kept of denials is bounded.
 func TestFewDenialsAreKept(t *testing.T) {
-	text := ""
+	var text strings.Builder
 	for i := range maxRules / 2 {
-		text += fmt.Sprintf("@id(\"f%d\") forbid (principal, action, resource) when { resource.team == \"t%d\" };\n", i, i)
+		fmt.Fprintf(&text, "@id(\"f%d\") forbid (principal, action, resource) when { resource.team == \"t%d\" };\n", i, i)
 	}
-	p := sheets(t, text)
+	p := sheets(t, text.String())
 	ann, err := p.For(Principal{Tenant: "main", ID: "ann"})
 	require.NoError(t, err)
 	for i := range maxRules / 2 {

@@ -89,7 +89,7 @@ func outcome(ctx context.Context, db *sql.DB, where accesscontrol.Where) (map[st
 
 // fixedText is all that may stand in a filter: words and operators, quoted
 // names of the binding, placeholders.
-var fixedText = regexp.MustCompile("^(?:TRUE|FALSE|NULL(?:::boolean)?|IS|NOT|IN|AND|OR|CASE|WHEN|THEN|ELSE|END|[ (),.]|<=|>=|<>|=|<|>|\\?|\\$[0-9]+|[01]\\b|(?:::(?:text|bigint|boolean|uuid|timestamptz|date))|CAST|AS BINARY|LIKE|ESCAPE '!'|GLOB|instr|char\\(0\\)|AS DATETIME\\(3\\)|AS DATE\\)|SELECT value FROM json_each|ANY|(?:::text)+(?:::(?:text|bigint|uuid|date)\\[\\])|COLLATE (?:BINARY|\"C\")|[`\"](?:c|uid|kind|small|day|until|due|tenant|id|owner|order|backup|stage|region|amount|score|flag|blocked)[`\"])*$")
+var fixedText = regexp.MustCompile("^(?:TRUE|FALSE|NULL(?:::boolean)?|IS|NOT|IN|AND|OR|CASE|WHEN|THEN|ELSE|END|[ (),.]|<=|>=|<>|=|<|>|\\?|\\$[0-9]+|[01]\\b|(?:::(?:text|bigint|boolean|uuid|timestamptz|date))|CAST|AS BINARY|LIKE|ESCAPE '!'|GLOB|instr|char\\(0\\)|AS DATETIME\\(3\\)|SELECT value FROM json_each|ANY|(?:::text)+(?:::(?:text|bigint|uuid|date)\\[\\])|COLLATE (?:BINARY|\"C\")|[`\"](?:c|uid|kind|small|day|until|due|tenant|id|owner|order|backup|stage|region|amount|score|flag|blocked)[`\"])*$")
 
 // Records without a table may be asked everything that Cedar knows: what has no
 // form of its own is left to Cedar, and the answers are Cedar's, with the same

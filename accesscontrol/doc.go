@@ -35,8 +35,12 @@
 //     written in SQL is an error of [Load] that names policy and position;
 //     nothing is ever filtered after the query.
 //   - A policy sees the record that is asked about, the principal with what it
-//     brings along, and the context. One that reads another record of a bound
+//     brings along, the context, and the records that a [Column] with Join refers
+//     to, as resource.account.owner. One that reads another record of a bound
 //     type is refused.
+//   - Where a record that is referred to is not there, or another tenant's, it has
+//     no attributes: what reads them has failed, in a check and in SQL. A check to
+//     which it was not brought in [Resource.Related] is an error.
 //   - Texts are equal where their bytes are, whatever the collation of a column:
 //     tenant "t" is not "T", nor "t ".
 //   - Nothing but names of the binding, fixed words and placeholders stands in
@@ -49,6 +53,10 @@
 //   - The tenant is compared outside the policies, and no policy can lift that.
 //     [Policy.Allower] guesses no tenant: a resource with an id is judged as the
 //     record that [Config.Find] answers, or refused.
+//   - The elements of a [Set] are those that the rows of its tables give, each
+//     table behind the fence of the tenant: two tenants with equal ids never
+//     meet. contains, containsAny, containsAll, isEmpty and in mean in SQL what
+//     they mean in Cedar; other questions about it are refused at [Load].
 //   - Sealed columns cannot stand in a condition: comparing ciphertext would
 //     be false without an error, and a forbid would not forbid.
 //   - A change of policy holds from the next call on, for an [Actor] that is
@@ -94,9 +102,13 @@
 //   - Secrecy of reasons: they hold no personal data, and tell that a record is
 //     there. Show an outsider what [Actor.Outside] answers, or [Reason.Outside]
 //     of records that they may see. Package httpguard does.
-//   - Arithmetic on columns, sets and decimals in columns, attributes of
-//     entities behind the record, and tags are not translated. On records
+//   - Arithmetic on columns, sets in a column, decimals, attributes of
+//     entities that no table binds, and tags are not translated. On records
 //     without a table all of Cedar works.
+//   - That a statement changes or deletes the right rows of MySQL or MariaDB where
+//     its filter reads their own table again, through a Join or Set to it: MySQL
+//     refuses it, and MariaDB sees its own changes while it looks. Select the ids
+//     first, FOR UPDATE.
 //
 // # First calls
 //
@@ -140,6 +152,8 @@
 //	             smallint ... [Integer]
 //	datetime     timestamptz [Timestamp] DATETIME in UTC [Timestamp]
 //	             date [Date]             DATE [Date]                TEXT [Date]
+//
+// An attribute of type Set stands in rows of other tables: see [Set].
 //
 // # Errors
 //

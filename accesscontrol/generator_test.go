@@ -337,7 +337,7 @@ func (g generator) policies() string {
 	switch n := g.IntN(6); { // forbids matter only where something is permitted
 	case n < 2:
 		b.WriteString("@id(\"all\") permit (principal, action, resource);\n")
-	case g.native && n < 4:
+	case (g.native || g.joins) && n < 4:
 		b.WriteString("@id(\"most\") permit (principal, action, resource) when { resource.flag || resource.amount > 7 };\n")
 	}
 	for i := range 1 + g.IntN(5) {

@@ -89,7 +89,7 @@ func (t *table) follow(e *cedarx.Expr) (problems []string) {
 }
 
 // reached is the join that an expression stands for, made where there is none
-// yet; nil is no join. It makes nothing behind MaxJoins.
+// yet, and how many records lie before it; nil is no join.
 func (t *table) reached(e *cedarx.Expr) (j *join, depth int) {
 	if e.Op != cedarx.Access {
 		return nil, 0
@@ -104,10 +104,7 @@ func (t *table) reached(e *cedarx.Expr) (j *join, depth int) {
 	if before == nil || before.to.relations[e.Name] == nil {
 		return nil, 0
 	}
-	if depth++; depth > MaxJoins {
-		return before, depth
-	}
-	return t.join(&before.joins, e, before.column(t, e.Name), before.to.relations[e.Name]), depth
+	return t.join(&before.joins, e, before.column(t, e.Name), before.to.relations[e.Name]), depth + 1
 }
 
 // join finds the join of an attribute among others, or adds it.

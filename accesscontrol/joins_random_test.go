@@ -21,7 +21,7 @@ import (
 // to other items. Ids stand in two tenants at once, and some refer to nothing.
 
 const joinSchema = `
-entity Account = { owner: User, team?: Team, kind: String, rank?: Long, open: Bool, held?: Bool, region?: Region, parent?: Account };
+entity Account = { owner: User, team?: Team, kind: String, rank?: Long, open: Bool, held?: Bool, region?: Region, parent?: Account, head: Account };
 entity Region = { manager: User, name: String, closed?: Bool };
 `
 
@@ -44,6 +44,7 @@ func joinConfig(policies string) accesscontrol.Config {
 			{Attr: "held"},
 			{Attr: "region", As: accesscontrol.Integer, Join: true},
 			{Attr: "parent", Join: true},
+			{Attr: "head", Required: true, Join: true},
 		},
 	}, accesscontrol.Table{
 		Resource: "region", Entity: "Region", Name: "regions", Key: "no", KeyAs: accesscontrol.Integer, OnlyTenant: "main",
@@ -55,18 +56,19 @@ func joinConfig(policies string) accesscontrol.Config {
 // joinDDL writes the tables. Each column of the items that is asked about has a
 // namesake in the accounts.
 func joinDDL(name testdb.Name) string {
-	text, other, number, flag, strict := "text", "varchar(60)", "bigint", "boolean", ""
+	text, other, key, number, flag, strict := "text", "varchar(60)", "text", "bigint", "boolean", ""
 	switch name {
 	case testdb.SQLite:
-		text, other, number, flag, strict = "TEXT", "TEXT COLLATE NOCASE", "INTEGER", "INTEGER", " STRICT"
+		text, other, key, number, flag, strict = "TEXT", "TEXT COLLATE NOCASE", "TEXT COLLATE NOCASE", "INTEGER", "INTEGER", " STRICT"
 	case testdb.MariaDB:
 		text, other, flag = "VARCHAR(60) COLLATE utf8mb4_general_ci", "VARCHAR(60) COLLATE utf8mb4_general_ci", "BOOLEAN"
+		key = text
 	default:
 	}
-	return strings.NewReplacer("TEXT", text, "OTHER", other, "NUMBER", number, "FLAG", flag, "END", strict).Replace(`
+	return strings.NewReplacer("TEXT", text, "OTHER", other, "id KEY", "id "+key, "NUMBER", number, "FLAG", flag, "END", strict).Replace(`
 CREATE TABLE items (id TEXT NOT NULL, tenant TEXT NOT NULL, owner OTHER NOT NULL, "order" TEXT, backup TEXT, stage OTHER NOT NULL, region TEXT, amount NUMBER NOT NULL, score NUMBER, flag FLAG NOT NULL, blocked FLAG,
   account_id OTHER, chief TEXT NOT NULL, peer TEXT, PRIMARY KEY (tenant, id))END;
-CREATE TABLE accounts (id TEXT NOT NULL, tenant TEXT NOT NULL, owner TEXT NOT NULL, team TEXT, kind OTHER NOT NULL, rank NUMBER, open FLAG NOT NULL, held FLAG, region NUMBER, parent OTHER, PRIMARY KEY (tenant, id))END;
+CREATE TABLE accounts (id KEY NOT NULL, tenant TEXT NOT NULL, owner TEXT NOT NULL, team TEXT, kind OTHER NOT NULL, rank NUMBER, open FLAG NOT NULL, held FLAG, region NUMBER, parent OTHER, head TEXT NOT NULL, PRIMARY KEY (tenant, id))END;
 CREATE TABLE regions (no NUMBER NOT NULL PRIMARY KEY, manager OTHER NOT NULL, name TEXT NOT NULL, closed FLAG)END`)
 }
 
@@ -92,7 +94,7 @@ func (w joinWorld) with(r accesscontrol.Resource, depth int) accesscontrol.Resou
 		return r
 	}
 	related := map[string]accesscontrol.Resource{}
-	for _, attr := range []string{"account", "chief", "peer", "parent", "region"} {
+	for _, attr := range []string{"account", "chief", "peer", "parent", "head", "region"} {
 		id, refers := r.Attrs[attr]
 		if !refers || id == nil || r.Type == "item" && attr == "region" {
 			continue
@@ -176,7 +178,7 @@ func newJoinWorld(t *testing.T, db *sql.DB, name testdb.Name, r *rand.Rand) join
 			}
 			account := accesscontrol.Resource{Type: "account", ID: id, Tenant: tenant, Attrs: map[string]any{
 				"owner": pick(r, users), "team": orNull(pick(r, teams)), "kind": text(), "rank": orNull(pick(r, []int64{0, 1, 7, 42, -1})),
-				"open": r.IntN(2) == 0, "held": orNull(r.IntN(2) == 0), "region": orNull(int64(r.IntN(7))), "parent": orNull(pick(r, accounts)),
+				"open": r.IntN(2) == 0, "held": orNull(r.IntN(2) == 0), "region": orNull(int64(r.IntN(7))), "parent": orNull(pick(r, accounts)), "head": pick(r, accounts),
 			}}
 			w.accounts[tenant+"/"+id] = account
 			insert("accounts", account, nil)
@@ -184,7 +186,7 @@ func newJoinWorld(t *testing.T, db *sql.DB, name testdb.Name, r *rand.Rand) join
 	}
 	quoted := map[bool]string{true: `"order"`, false: "`order`"}[strings.HasPrefix(string(name), "postgres")]
 	for i := range 60 {
-		tenant := pick(r, []string{"main", "main", "main", "main", "main", "other", "Main"})
+		tenant := pick(r, []string{"main", "main", "main", "other", "other", "other", "Main"})
 		id := "i" + strconv.Itoa(r.IntN(40))
 		if tenant == "Main" {
 			id = "m" + strconv.Itoa(i)
@@ -221,7 +223,7 @@ func (g generator) behind(base, attr, atom string) string {
 
 // ofAccount is a condition about an account, with so many joins left.
 func (g generator) ofAccount(a string, left int) string {
-	switch n := g.IntN(18); {
+	switch n := g.IntN(21); {
 	case n == 0:
 		return a + ".owner " + g.equal() + " " + g.user()
 	case n == 1:
@@ -248,6 +250,8 @@ func (g generator) ofAccount(a string, left int) string {
 		return g.behind(a, "region", g.ofRegion(a+".region"))
 	case n <= 15 && left > 0:
 		return g.behind(a, "parent", g.ofAccount(a+".parent", left-1))
+	case n <= 18 && left > 0:
+		return pick(g.Rand, []string{"(" + a + ".head has held || resource.flag)", g.ofAccount(a+".head", left-1)})
 	default:
 		return g.behind(a, pick(g.Rand, []string{"region", "parent", "held", "team"}), "true")
 	}
@@ -281,7 +285,7 @@ func (g generator) joinAtom() string {
 }
 
 var joinText = regexp.MustCompile("^(?:TRUE|FALSE|NULL(?:::boolean)?|EXISTS|SELECT|FROM|RAND\\(\\)|WHERE|AS|IS|NOT|IN|AND|OR|CASE|WHEN|THEN|ELSE|END|[ (),.]|<=|>=|<>|=|<|>|\\?|\\$[0-9]+|[01]\\b|(?:::(?:text|bigint|boolean))|CAST|AS BINARY|SELECT value FROM json_each|ANY|(?:::text)+(?:::(?:text|bigint)\\[\\])|COLLATE (?:BINARY|\"C\")" +
-	"|[`\"](?:c|crmguard_[0-9]+|items|accounts|regions|no|manager|name|closed|kind|team|rank|open|held|parent|account_id|chief|peer|tenant|id|owner|order|backup|stage|region|amount|score|flag|blocked)[`\"])*$")
+	"|[`\"](?:c|crmguard_[0-9]+|items|accounts|regions|no|manager|name|closed|kind|team|rank|open|held|parent|head|account_id|chief|peer|tenant|id|owner|order|backup|stage|region|amount|score|flag|blocked)[`\"])*$")
 
 // What policies read of other records, a filter selects by it and a check
 // decides by it as Cedar does: over references that lead nowhere or to another
@@ -361,7 +365,7 @@ func TestFilterEqualsChecksBehindJoins(t *testing.T) {
 		t.Logf("seed %d: %d valid sets, %d refused, %d comparisons, %d allowed, %d denied by a failing forbid, %d of %d filters select nothing, %d join", seed, sets, refused, comparisons, allowed, failing, empty, filters, joined)
 		require.Greater(t, allowed, comparisons/20, "the generator must permit enough to prove anything")
 		require.Greater(t, joined, filters/3)
-		require.Less(t, empty, filters/2, "too many filters select nothing")
+		require.LessOrEqual(t, 4*empty, filters, "too many filters select nothing")
 		require.NotZero(t, failing)
 	})
 }

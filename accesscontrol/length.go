@@ -93,10 +93,5 @@ func behindJoin(e *cedarx.Expr) bool {
 	if readsAttribute(e) && e.UsesResource && e.Args[0].Op != cedarx.Variable {
 		return true
 	}
-	for _, arg := range e.Args {
-		if behindJoin(arg) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(e.Args, behindJoin)
 }

@@ -28,7 +28,8 @@ func (c *compiler) like(e *cedarx.Expr) (sqlcond.Cond, error) {
 	case col.Name != "" && strings.ContainsRune(pattern, 0):
 		return nil, refuse(e, errNUL.text)
 	case len(e.Pattern) == 1: // an index finds it
-		return c.compare(sqlcond.Equal, operand{column: col}, operand{known: cedarx.StringValue(pattern)})
+		same, err := c.compare(sqlcond.Equal, operand{column: col}, operand{known: cedarx.StringValue(pattern)})
+		return settled(same, col), err
 	}
 	return &sqlcond.Like{Column: &col.Column, Parts: e.Pattern}, nil
 }

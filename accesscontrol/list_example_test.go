@@ -22,7 +22,7 @@ func ExampleActor_Page_list() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := session.CheckUse(ctx, "employee", "name", by); err != nil { // all that is searched and sorted by
+	if err := session.CheckUse(ctx, "employee", "name"); err != nil { // what is searched; Page asks of what is sorted by
 		log.Fatal(err)
 	}
 	list, err := session.Columns(ctx, "employee")

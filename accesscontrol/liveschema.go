@@ -93,7 +93,8 @@ func mysqlTable(ctx context.Context, q sqldb.Querier, schema, name string) (live
 	// The collation does not count, the bytes do: in these sets a text has those
 	// that the connection has.
 	t.columns, err = readColumns(ctx, q, `SELECT column_name, CASE data_type WHEN 'bit' THEN column_type ELSE CONCAT(data_type, CASE WHEN column_type LIKE '%unsigned%' THEN ' unsigned' ELSE '' END) END,
-		is_nullable = 'NO', CASE WHEN COALESCE(character_set_name, 'ascii') IN ('ascii', 'utf8mb4', 'utf8mb3', 'utf8') THEN '' ELSE CONCAT('the character set ', character_set_name, ', whose bytes are not those of UTF-8: make it utf8mb4') END, COALESCE(collation_name, '')
+		is_nullable = 'NO', CASE WHEN COALESCE(character_set_name, 'ascii') IN ('ascii', 'utf8mb4', 'utf8mb3', 'utf8') THEN '' ELSE CONCAT('the character set ', character_set_name, ', whose bytes are not those of UTF-8: make it utf8mb4') END,
+		COALESCE(collation_name, '')
 		FROM information_schema.columns WHERE table_schema = COALESCE(NULLIF(?, ''), DATABASE()) AND table_name = ?`, schema, name)
 	return t, err
 }

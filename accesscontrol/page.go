@@ -12,6 +12,10 @@ type Order struct {
 	Field string
 	// Desc turns it round: the largest comes first.
 	Desc bool
+	// Shown leaves out the rows that do not show the field to this principal, as
+	// [Actor.FilterUsing] does. Without it a field that some row may hide is
+	// refused: its place in the list would tell.
+	Shown bool
 }
 
 // Page is a part of a list: an order, and where in it the part begins. It is a
@@ -30,6 +34,8 @@ type Page struct {
 	// slots are where the values stand, the key's last.
 	slots []*column
 	at    []sqlcond.Value
+	// only are the rows that show the fields, where some may not.
+	only extent
 }
 
 // maxOrders is how many fields a list may be sorted by.
@@ -43,8 +49,8 @@ const maxOrders = 8
 //	behind, order, more := page.Postgres("c", 1+len(args))
 //	db.Query("SELECT … FROM contacts c WHERE "+where+" AND "+behind+" ORDER BY "+order+" LIMIT 50", append(args, more...)...)
 //
-// Whoever sorts by a field learns of it: ask [Actor.CheckUse] before of what comes
-// from outside. A cursor that was not made for this order is [ErrCursor].
+// A field that [Actor.CheckUse] refuses is refused here, unless its [Order] says
+// Shown. A cursor that was not made for this order is [ErrCursor].
 func (a *Actor) Page(ctx context.Context, resource string, by []Order, after string) (Page, error) {
 	s, err := a.enter(ctx)
 	if err != nil {
@@ -67,10 +73,43 @@ func (a *Actor) Page(ctx context.Context, resource string, by []Order, after str
 	}
 	p.slots = append(p.slots, t.key)
 	p.sorts = append(p.sorts, sqlcond.Sort{Column: &t.key.Column})
+	if err := s.mayOrder(&p, resource, by); err != nil {
+		return Page{}, err
+	}
 	if after != "" {
 		p.at, err = p.position(after)
 	}
 	return p, err
+}
+
+// mayOrder refuses an order by what some row hides, or leaves such rows out. A
+// table without a Read action shows no fields: nobody hides one there.
+func (s *standing) mayOrder(p *Page, resource string, by []Order) error {
+	p.only.always = true
+	if p.table.Read == "" || len(by) == 0 {
+		return nil
+	}
+	var anywhere, narrowing []string
+	for _, o := range by {
+		if o.Shown {
+			narrowing = append(narrowing, p.table.fields[o.Field]...)
+		} else {
+			anywhere = append(anywhere, o.Field)
+		}
+	}
+	if err := s.checkUse(resource, anywhere); err != nil || len(narrowing) == 0 {
+		return err
+	}
+	read, err := s.selecting(p.table.Read, resource)
+	if err != nil {
+		return err
+	}
+	rows := Where{left: read}
+	if read.nothing {
+		rows = Where{}
+	}
+	p.only, err = s.extent(rows, resource, narrowing)
+	return err
 }
 
 // add takes a field into the order.
@@ -126,6 +165,10 @@ func (p Page) render(condition, order *sqlcond.Writer) (string, string, []any) {
 		condition.Raw("(1 = 1)")
 	default:
 		condition.Behind(p.sorts, p.at)
+	}
+	if !p.only.always {
+		condition.Raw(" AND ")
+		p.only.where.write(condition)
 	}
 	order.OrderBy(p.sorts)
 	behind, args := condition.Result()

@@ -311,6 +311,8 @@ func TestPagesAreOfDeclaredFieldsAndTheirCursors(t *testing.T) {
 		require.ErrorIs(t, err, accesscontrol.ErrCursor, "%v", change)
 		require.ErrorIs(t, err, accesscontrol.ErrRequest)
 	}
+	_, err = actor.Page(t.Context(), "item", by("day"), base64.RawURLEncoding.EncodeToString([]byte(`{"v":1,"resource":"item","by":["+day"],"at":["86400001","i1"]}`)))
+	require.ErrorIs(t, err, accesscontrol.ErrCursor, "a time of day is no date")
 	for _, cursor := range []string{"!", text + "=", text[:len(text)-3], " ", "bnVsbA"} {
 		_, err = actor.Page(t.Context(), "item", order, cursor)
 		require.ErrorIs(t, err, accesscontrol.ErrCursor, cursor)

@@ -12,9 +12,10 @@ func (p *Policy) Redact(ctx context.Context, principal Principal, record Resourc
 }
 
 // Redact gives a copy of a record with what may be shown of it, and the
-// [Actor.Fields] that say why: hidden fields are left out, masked ones are the
-// text of their mask. It is a [*Denied] where the record itself may not be read.
-// What the copy shows of lists and maps are those of the record.
+// [Actor.Fields] that say why: masked fields are the text of their mask, and
+// hidden ones are left out. So are related records, each of which is redacted by
+// itself. It is a [*Denied] where the record itself may not be read. What the
+// copy shows of lists and maps are those of the record.
 //
 // A mask is put on the value that the record holds: open a sealed one before.
 func (a *Actor) Redact(ctx context.Context, record Resource) (Resource, Fields, error) {
@@ -38,6 +39,7 @@ func (s *standing) redact(ctx context.Context, record *Resource) (Resource, Fiel
 		return Resource{}, nil, err
 	}
 	out := *record
+	out.Related = nil
 	out.Attrs = make(map[string]any, len(record.Attrs))
 	for name, v := range record.Attrs {
 		switch fields[name] {

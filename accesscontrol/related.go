@@ -50,7 +50,7 @@ func (r *residual) read(j *join, held sqlcond.Value, other *Resource, row *sqlco
 		return fail("the related record is of another type than " + j.to.Resource)
 	}
 	if other.Tenant == "" {
-		return fail("the related record has no tenant: " + ErrTenant.Error())
+		return &RequestError{Part: "resource", Name: j.path, Text: "the related record has no tenant", err: ErrTenant}
 	}
 	id, err := j.to.key.settle(sqlcond.TextOf(other.ID))
 	switch {

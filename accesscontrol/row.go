@@ -37,9 +37,6 @@ func (t *table) read(r *Resource, row *sqlcond.Row) error {
 		row.Values = make([]sqlcond.Value, t.width)
 	}
 	row.Values = row.Values[:t.width]
-	for len(row.Sets) < len(t.sets) {
-		row.Sets = append(row.Sets, nil)
-	}
 	row.Values[0] = sqlcond.TextOf(r.ID)
 	if t.key.Storage == sqlcond.UUID {
 		id, err := t.key.settle(row.Values[0])

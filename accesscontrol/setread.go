@@ -7,6 +7,17 @@ import (
 	"github.com/crmguard/crmguard/accesscontrol/internal/sqlcond"
 )
 
+// put reads a value into its place of a row.
+func (col *column) put(v any, row *sqlcond.Row) error {
+	if col.set == nil {
+		return col.read(v, &row.Values[col.Slot])
+	}
+	for len(row.Sets) <= col.set.Slot {
+		row.Sets = append(row.Sets, nil)
+	}
+	return col.set.read(v, row, &row.Values[col.Slot])
+}
+
 // read puts the elements of a set into their slot of a row, and into its own
 // that they are there: a nil slice is an empty set, as it comes of a loop over no
 // rows. It takes the usual Go types without looking twice, and

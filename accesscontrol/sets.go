@@ -18,6 +18,10 @@ import (
 // The elements of a record that is in memory are brought along as the
 // attribute's value, []string, []int64 or []Ref, read as the steps say: of its
 // own tenant's rows only. NULL is no element, and no row is an empty set.
+//
+// On MariaDB and MySQL, an UPDATE or DELETE of a table that also stands in the
+// steps, such as a tree of accounts, sees its own changes while it looks, where
+// it is not refused: select the ids first, FOR UPDATE, and change those.
 type Set struct {
 	// Attr is the attribute in the schema: a required Set of String, Long or
 	// entities.

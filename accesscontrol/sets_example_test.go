@@ -23,6 +23,7 @@ func memory(statements ...string) (db *sql.DB, done func()) {
 // A subscriber is visible because one of my lists holds it: the lists stand in a
 // table of pairs.
 func ExampleSet() {
+	// must stands in firstlines_example_test.go, memory in sets_example_test.go.
 	ctx := context.Background()
 	db, done := memory(
 		"CREATE TABLE subscribers (id TEXT PRIMARY KEY, tenant TEXT NOT NULL) STRICT",
@@ -65,6 +66,7 @@ func ExampleSet() {
 // each unit with each one above it, and with itself. Where units have only a
 // parent, a Step with Levels walks them.
 func ExampleStep() {
+	// must stands in firstlines_example_test.go, memory in sets_example_test.go.
 	ctx := context.Background()
 	db, done := memory(
 		"CREATE TABLE accounts (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, unit TEXT NOT NULL) STRICT",

@@ -42,6 +42,17 @@ func TestElementsAreReadAsOtherValuesAre(t *testing.T) {
 			require.ErrorContains(t, err, want)
 		}
 	}
+	// UUIDs are one in either case, and a text that is none is no element.
+	config := subscriberConfig(`@id("all") permit (principal, action == Action::"read", resource) when { resource.lists.containsAll([List::"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"]) };
+		@id("none") permit (principal, action == Action::"update", resource) when { resource.lists.containsAll([List::"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", List::"l1"]) };`)
+	config.Tables[0].Sets[0].Steps[0].ValueAs, config.Tables[0].Sets[1].Steps = accesscontrol.UUID, []accesscontrol.Step{{Name: "owners", Tenant: "tenant", Match: "subscriber", Value: "owner"}}
+	uuids, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	for _, lists := range []any{[]string{"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"}, []accesscontrol.Ref{{Type: "List", ID: "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"}}, []any{"A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"}} {
+		require.NoError(t, uuids.Check(t.Context(), ann, "read", subscriber(lists)))
+		require.ErrorIs(t, uuids.Check(t.Context(), ann, "update", subscriber(lists)), accesscontrol.ErrDenied)
+	}
+	require.ErrorIs(t, uuids.Check(t.Context(), ann, "read", subscriber([]string{"l1"})), accesscontrol.ErrRequest)
 	// What was read of one record is not there for the next one.
 	actor, err := policy.For(ann)
 	require.NoError(t, err)

@@ -42,9 +42,12 @@ func (t *table) checkSets(ctx context.Context, dialect sqldb.Dialect, db sqldb.Q
 	return problems, nil
 }
 
-// differ says whether two collations are not one; without one, bytes are
-// compared.
-func differ(a, b string) bool { return a != b && a != "" && b != "" }
+// differ says whether two collations are not one. What has none, 0 in
+// PostgreSQL, is no text, or compared by its bytes.
+func differ(a, b string) bool {
+	none := []string{"", "0"}
+	return a != b && !slices.Contains(none, a) && !slices.Contains(none, b)
+}
 
 // fromTable is the bound table, with the column where the steps begin.
 func fromTable(t *table, source Set) stepTable {

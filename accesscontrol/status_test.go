@@ -95,6 +95,10 @@ func TestWhatNobodyMayAskAndNobodyMayDoIsFound(t *testing.T) {
 	for _, action := range []string{"memo.read", "contact.read.pii"} {
 		require.Equal(t, accesscontrol.HealthNotice, found(t, policy, "accesscontrol.actions.unpermitted", action).Level)
 	}
+	require.NoError(t, policy.Reload(t.Context(), staffConfig().Replaced(`@id("r") permit (principal, action == Action::"employee.read", resource);`)))
+	for _, action := range []string{"contact.mask", "contact.edit"} {
+		require.Equal(t, accesscontrol.HealthNotice, found(t, policy, "accesscontrol.actions.unpermitted", action).Level)
+	}
 	config.Texts["more.cedar"] = `@id("all") permit (principal, action, resource);`
 	require.NoError(t, policy.Reload(t.Context(), config))
 	require.Equal(t, accesscontrol.HealthOK, found(t, policy, "accesscontrol.actions.unpermitted", "").Level)

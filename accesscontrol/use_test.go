@@ -103,9 +103,55 @@ func TestFilterUsing(t *testing.T) {
 	require.NoError(t, err)
 	text, _ := where.SQLite("")
 	require.Equal(t, "(`tenant` = ? COLLATE BINARY AND `name` IS NOT NULL)", text)
+	// Where no record may be read, nothing of any is in the list.
+	nobody, err := accesscontrol.Load(t.Context(), staffConfig().Replaced(`@id("a") permit (principal is User, action in [Action::"pay.read", Action::"contact.mask"], resource);`))
+	require.NoError(t, err)
+	list, err := nobody.Columns(t.Context(), ann, "employee")
+	require.NoError(t, err)
+	text, args := list.WithVisibility().Gorm("s")
+	require.Empty(t, args)
+	require.Equal(t, `NULL AS "owner", NULL AS "name", NULL AS "email", 0 AS "email_visibility", NULL AS "phone", 0 AS "phone_visibility", NULL AS "salary", 0 AS "salary_visibility"`, text)
+	require.True(t, list.Where().Nothing())
 	where, err = narrow.FilterUsing(t.Context(), ann, "employee.read", "employee", "salary")
 	require.NoError(t, err)
 	require.True(t, where.Nothing())
+}
+
+// A list is sorted by what every row of it shows, or by the rows that show it.
+func TestPagesAreSortedByWhatIsShown(t *testing.T) {
+	policy := loadStaff(t)
+	by := func(shown bool) []accesscontrol.Order {
+		return []accesscontrol.Order{{Field: "name"}, {Field: "salary", Desc: true, Shown: shown}}
+	}
+	page := func(who accesscontrol.Principal, by []accesscontrol.Order) (string, error) {
+		actor, err := policy.For(who)
+		require.NoError(t, err)
+		page, err := actor.Page(t.Context(), "employee", by, "")
+		if err != nil {
+			return "", err
+		}
+		behind, _, _ := page.SQLite("")
+		return behind, nil
+	}
+	_, err := page(employee("", "ann"), by(false))
+	denied, is := errors.AsType[*accesscontrol.Denied](err)
+	require.True(t, is, "%v", err)
+	require.Equal(t, []any{accesscontrol.HiddenField, []string{"salary"}}, []any{denied.Reason, denied.Fields})
+	for _, c := range []struct {
+		who  accesscontrol.Principal
+		by   []accesscontrol.Order
+		want string
+	}{
+		{employee("", "ann"), by(true), "(1 = 1) AND (`tenant` = ? COLLATE BINARY AND `owner` = ? COLLATE BINARY)"},
+		{employee("", "ann"), by(true)[:1], "(1 = 1)"},
+		{employee("hr", "ann"), by(false), "(1 = 1)"},
+		{employee("hr", "ann"), by(true), "(1 = 1)"},
+		{accesscontrol.Principal{Type: "Service", Tenant: "other", ID: "robot"}, by(true)[:1], "(1 = 1)"},
+	} {
+		behind, err := page(c.who, c.by)
+		require.NoError(t, err)
+		require.Equal(t, c.want, behind)
+	}
 }
 
 func TestQuestionsAboutFieldsThatAreWrong(t *testing.T) {

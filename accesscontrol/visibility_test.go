@@ -2,6 +2,7 @@ package accesscontrol_test
 
 import (
 	"errors"
+	"maps"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -65,9 +66,7 @@ func loadStaff(t *testing.T) *accesscontrol.Policy {
 
 func staff(owner string, attrs map[string]any) accesscontrol.Resource {
 	r := accesscontrol.Resource{Type: "employee", ID: "e1", Tenant: "main", Attrs: map[string]any{"owner": owner}}
-	for name, v := range attrs {
-		r.Attrs[name] = v
-	}
+	maps.Copy(r.Attrs, attrs)
 	return r
 }
 

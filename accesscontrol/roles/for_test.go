@@ -37,7 +37,7 @@ func TestAHeldActorFollowsEachVerb(t *testing.T) {
 	}
 	may := func(want string) {
 		t.Helper()
-		got := ""
+		var got strings.Builder
 		for _, who := range []string{"root", "ann", "bob"} {
 			allowed := actors[who].Check(ctx, "deal.read", dealOf(who)) == nil
 			where, err := actors[who].Filter(ctx, "deal.read", "deal")
@@ -45,10 +45,10 @@ func TestAHeldActorFollowsEachVerb(t *testing.T) {
 			text, _ := where.SQLite("d")
 			require.Equal(t, allowed, strings.Contains(text, "owner_id"), text)
 			if allowed {
-				got += who + " "
+				got.WriteString(who + " ")
 			}
 		}
-		require.Equal(t, want, got)
+		require.Equal(t, want, got.String())
 	}
 	may("")
 	require.NoError(t, store.Bootstrap(ctx, giving(given("", "root", "rep"))))

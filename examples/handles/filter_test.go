@@ -60,7 +60,7 @@ func TestAFilterUnderGORM(t *testing.T) {
 		for _, prepared := range []bool{false, true} {
 			t.Run(string(name)+"/"+strconv.FormatBool(prepared), func(t *testing.T) {
 				raw := testdb.New(t, name).Open(t)
-				var dialector gorm.Dialector = postgres.New(postgres.Config{Conn: raw})
+				var dialector gorm.Dialector
 				condition, part := accesscontrol.Where.Gorm, accesscontrol.Page.Gorm
 				switch name {
 				case testdb.SQLite:
@@ -68,6 +68,7 @@ func TestAFilterUnderGORM(t *testing.T) {
 				case testdb.MariaDB:
 					dialector, condition, part = mysql.New(mysql.Config{Conn: raw}), accesscontrol.Where.MySQL, accesscontrol.Page.MySQL
 				default:
+					dialector = postgres.New(postgres.Config{Conn: raw})
 				}
 				db, err := gorm.Open(dialector, &gorm.Config{PrepareStmt: prepared, Logger: logger.Discard, DisableForeignKeyConstraintWhenMigrating: true})
 				require.NoError(t, err)

@@ -128,6 +128,7 @@ func stages() []stage {
 		{Package: "accesscontrol", Name: "checks", Set: checkContests},
 		{Package: "accesscontrol", Name: "filters", Set: filterContests},
 		{Package: "accesscontrol", Name: "lists", Set: listContests},
+		{Package: "accesscontrol", Name: "joins", Set: joinContests},
 		{Package: "accesscontrol", Name: "reloads", Set: reloadContests, Counts: reloadCounts},
 		{Package: "audit", Name: "sales", Set: saleContests},
 		{Package: "audit", Name: "filing", Set: filingContests, Counts: filingCounts},

@@ -21,7 +21,7 @@ import (
 func main() {
 	var (
 		r      = newRunner(os.Stdout)
-		only   = flag.String("only", "", "packages to measure, or parts of encryption (fields, statements, reseal, pages, counts), accesscontrol (checks, filters, lists, reloads), audit (sales, filing, verifying, million) and privacy (erasures, desk), with commas between; the files are not written then")
+		only   = flag.String("only", "", "packages to measure, or parts of encryption (fields, statements, reseal, pages, counts), accesscontrol (checks, filters, lists, joins, reloads), audit (sales, filing, verifying, million) and privacy (erasures, desk), with commas between; the files are not written then")
 		out    = flag.String("out", ".", "folder for RESULTS.md and results.json")
 		commit = flag.String("commit", "unknown", "the commit that is measured, for the report")
 	)

@@ -44,12 +44,9 @@ const (
 // compare a text as the column's type does.
 func (w *Writer) place(typ string, arg any) {
 	w.args = append(w.args, arg)
-	switch {
-	case w.dialect == MySQL && typ == "date":
-		w.Raw("CAST(? AS DATE)")
-	case w.marks:
+	if w.marks {
 		w.Raw("?")
-	default:
+	} else {
 		w.Raw("$" + strconv.Itoa(w.next))
 		w.next++
 	}

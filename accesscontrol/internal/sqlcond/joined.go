@@ -106,15 +106,13 @@ func (w *Writer) fails(c Cond) {
 }
 
 // absent writes where a record is referred to that has not the attribute, or is
-// not there itself. Where nothing is referred to, the question has failed.
+// not there itself. That something is referred to, the validator has seen to.
 func (w *Writer) absent(p *Present) {
 	via := p.Column.Via
 	w.within(via.From.chain(), false, func() {
-		w.Raw("(")
-		w.name(via.From)
-		w.Raw(" IS NOT NULL AND NOT (")
-		w.within([]*Join{via}, false, func() { p.write(w) })
-		w.Raw("))")
+		w.Raw("NOT (")
+		w.exists([]*Join{via}, func() { p.write(w) })
+		w.Raw(")")
 	})
 }
 

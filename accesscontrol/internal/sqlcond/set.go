@@ -54,12 +54,7 @@ func (r *Row) Put(slot int, elements []Value) {
 
 // Eval looks at each element.
 func (m *Meets) Eval(row *Row) Outcome {
-	for _, v := range row.Sets[m.Set.Slot] {
-		if m.Among.holds(v) {
-			return True
-		}
-	}
-	return False
+	return Truth(slices.ContainsFunc(row.Sets[m.Set.Slot], m.Among.holds))
 }
 
 // Eval looks each value up, in two lists that have one order.

@@ -3,6 +3,8 @@ package sqlcond
 import (
 	"strings"
 	"time"
+
+	"github.com/crmguard/crmguard/internal/canon"
 )
 
 // Sort is a column of an order. NULL is smaller than any value, and texts are
@@ -111,7 +113,7 @@ func (w *Writer) position(c *Column, v Value) {
 		w.place("", time.UnixMicro(v.Number).UTC().Format("2006-01-02 15:04:05.000000"))
 		w.Raw(" AS DATETIME(6))")
 	case c.Storage == Instant:
-		w.place(c.typed(), time.UnixMicro(v.Number).UTC().Format("2006-01-02T15:04:05.000000Z"))
+		w.place(c.typed(), canon.FormatTime(time.UnixMicro(v.Number)))
 	case c.byBytes() && w.dialect == MySQL:
 		w.Raw("LEFT(CAST(")
 		w.place("", v.Text)

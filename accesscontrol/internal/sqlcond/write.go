@@ -46,6 +46,9 @@ func (w *Writer) name(column *Column) {
 	switch {
 	case column.Via != nil:
 		of = w.aliases[column.Via]
+		if of == "" { // a condition that does not tell its columns
+			of = "crmguard_0" // which no table is called: the database refuses the statement
+		}
 	case of == "" && len(w.aliases) > 0:
 		of = w.table
 	}
