@@ -216,7 +216,7 @@ func maskedList(t *testing.T, columns []accesscontrol.Column, policies ...string
 	}
 	policy, err := accesscontrol.Load(t.Context(), accesscontrol.Config{
 		Texts: map[string]string{
-			"people.cedarschema": `entity User; entity Person = { due?: datetime, n?: Long }; action "person.read", "person.read.pii" appliesTo { principal: User, resource: Person };`,
+			"people.cedarschema": `entity User; entity Person = { day_read?: datetime, due?: datetime, n?: Long }; action "person.read", "person.read.pii" appliesTo { principal: User, resource: Person };`,
 			"people.cedar":       `@id("all") permit (principal, action == Action::"person.read", resource);` + strings.Join(policies, "\n"),
 		},
 		Tables: []accesscontrol.Table{{
