@@ -41,7 +41,11 @@ func TestMasksOfOtherTypes(t *testing.T) {
 			for _, driver := range d.Name.Drivers() {
 				db := d.OpenWith(t, driver)
 				db.SetMaxOpenConns(1)
-				for _, statement := range append(c.before, "DROP TABLE IF EXISTS people", "CREATE TABLE people (id INTEGER PRIMARY KEY, tenant VARCHAR(20) NOT NULL, "+strings.Join(c.ddl, ", ")+")") {
+				before := c.before
+				if driver == "pgx" { // lib/pq reads no date of such a session
+					before = append(before, "SET DateStyle = 'German, DMY'")
+				}
+				for _, statement := range append(before, "DROP TABLE IF EXISTS people", "CREATE TABLE people (id INTEGER PRIMARY KEY, tenant VARCHAR(20) NOT NULL, "+strings.Join(c.ddl, ", ")+")") {
 					_, err := db.ExecContext(t.Context(), statement)
 					require.NoError(t, err, statement)
 				}

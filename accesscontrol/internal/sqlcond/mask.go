@@ -25,8 +25,7 @@ func (w *Writer) Column(c *Column) { w.name(c) }
 func (w *Writer) Text(c *Column) {
 	switch {
 	case w.dialect == PostgreSQL:
-		w.name(c)
-		w.Raw("::text")
+		w.spelled(c)
 	case c.Kind == Boolean:
 		w.boolean(c)
 	case w.dialect == MySQL:
@@ -36,6 +35,19 @@ func (w *Writer) Text(c *Column) {
 	default:
 		w.name(c)
 	}
+}
+
+// spelled writes a column of PostgreSQL as text. That of a date is as DateStyle
+// says, but in JSON it is ISO 8601's.
+func (w *Writer) spelled(c *Column) {
+	if c.Storage == Day {
+		w.Raw("(to_json(")
+		w.name(c)
+		w.Raw(") #>> '{}')")
+		return
+	}
+	w.name(c)
+	w.Raw("::text")
 }
 
 // As names what was written.
@@ -53,6 +65,10 @@ func (w *Writer) Mask(c *Column, m Mask) {
 	case m == MaskYear && c.Storage == Instant && w.dialect != SQLite:
 		w.yearOfInstant(c)
 	case m == MaskYear:
+		if w.dialect == PostgreSQL { // what nobody compares may be a date, too
+			day := *c
+			day.Storage, c = Day, &day
+		}
 		w.Raw("CASE WHEN ")
 		w.whole(c)
 		w.dated(c)
@@ -92,8 +108,8 @@ func (w *Writer) trimmed(c *Column) {
 	switch w.dialect {
 	case PostgreSQL:
 		w.Raw("btrim(")
-		w.name(c)
-		w.Raw(`::text COLLATE "C")`)
+		w.spelled(c)
+		w.Raw(` COLLATE "C")`)
 	case MySQL:
 		w.Raw("TRIM(CONVERT(")
 		w.name(c)
