@@ -79,22 +79,45 @@ var hostileRefused = map[string]string{
 	"p-struct": `resource has obj && resource.obj.inner == "one"`,
 }
 
+// hostileBehind are those that look behind a record: a parent that it refers to,
+// and the tags in rows of another table, of which a name may be NULL and is no
+// element then. What holds of every tag is said by what none of them is.
+var hostileBehind = map[string]string{
+	"rel-eq-hop": `resource has parent && resource.parent.aString == "One"`, "rel-eq-num-hop": `resource has parent && resource.parent.aNumber == 2`,
+	"rel-lt-hop": `resource has parent && resource.parent.aNumber < 2`, "rel-le-hop": `resource has parent && resource.parent.aNumber <= 2`,
+	"rel-gt-hop": `resource has parent && resource.parent.aNumber > 2`, "rel-ge-hop": `resource has parent && resource.parent.aNumber >= 2`,
+	"rel-range-hop": `resource has parent && resource.parent.aNumber > 2 && resource.parent.aNumber < 12`,
+	"rel-bool-hop":  `resource has parent && resource.parent.aBool`, "rel-not-bool-hop": `resource has parent && !(resource.parent.aBool)`,
+	"rel-contains-hop": `resource has parent && resource.parent.aString like "*done*"`, "rel-ne-null-hop": `resource has parent && resource.parent has aOptionalString`,
+	"rel-bool-hop2":       `resource has parent && resource.parent has inner && resource.parent.inner.aBool == true`,
+	"rel-startswith-hop2": `resource has parent && resource.parent has inner && resource.parent.inner.aString like "100*"`,
+	"rel-hop-and-root":    `resource.aBool == true && resource has parent && resource.parent.aString like "*re*"`,
+
+	"exists-on-empty": `resource.tagNames.contains("public")`, "not-exists": `!(resource.tagNames.contains("private"))`, "p-not-exists-empty": `!(resource.tagNames.contains("public"))`,
+	"lambda-in-principal": `principal.allowedTags.containsAny(resource.tagNames)`, "lambda-field-to-field": `resource.tagNames.contains(resource.aString)`,
+	"not-empty": `!(resource.tagIds.isEmpty())`, "vf-size": `!(resource.tagIds.isEmpty())`,
+	"p-ternary-in-exists": `if resource.aBool then resource.tagNames.contains("public") else false`, "p-ternary-under-all": `if resource.aBool then !(resource.tagNames.contains("private")) else true`,
+	"n-all-mixed-null": `!(resource.tagNames.contains("x"))`, "n-not-all-absorb": `!(!(resource.tagNames.contains("public")))`,
+	"p-hasintersection-map": `resource.tagNames.containsAny(["public", "héllo🚀", "100%_x"])`, "vf-hasint": `resource.tagNames.containsAny(["public", "other"])`,
+	"or-eq-exists": `resource.aBool || resource.tagNames.contains("public")`, "or-eq-in": `resource.aBool || resource.tagNames.contains("public")`,
+	"in-var-var": `resource has owner && resource.tagNames.contains(resource.owner)`, "in-var-var-neg": `!(resource has owner && resource.tagNames.contains(resource.owner))`,
+}
+
 // hostileUnsaid are those that Cedar has no words for, or of which a record
-// here has not the part, by that: a relation or a set of records behind it, a
+// here has not the part, by that: a set behind a set, or what every element is, a
 // number of elements, the length of a text, numbers with a fraction, a division,
 // a text put together, a pattern out of an attribute, a regular expression, a
 // cast, a place in a list, an element that is null, the id as a text, or what is
 // no condition.
 var hostileUnsaid = map[string][]string{
 	"relation": {
-		"all-on-empty", "exists-on-empty", "not-exists", "outer-attr-depth2", "lambda-in-principal", "not-empty", "lambda-field-to-field",
-		"p-ternary-in-exists", "p-arith-in-lambda", "p-lambda-inner-f2f", "p-ternary-under-all", "p-hasintersection-map", "p-deep-nest", "p-not-exists-empty",
-		"n-all-mixed-null", "n-not-all-null", "n-not-all-absorb", "w1-exists-chain", "w1-size-chain", "w1-in-chain", "w1-all-chain", "w1-not-exists-chain", "w1-size-zero-chain",
-		"w1-not-in-chain", "w1-not-hasint-chain", "w1-not-size-chain", "w1-ternary-chain-cond", "rel-eq-hop", "rel-eq-num-hop", "rel-lt-hop", "rel-le-hop", "rel-gt-hop", "rel-ge-hop",
-		"rel-range-hop", "rel-bool-hop", "rel-not-bool-hop", "rel-contains-hop", "rel-ne-null-hop", "rel-bool-hop2", "rel-startswith-hop2", "rel-hop-and-root", "rel-hop2-or-exists",
-		"macro-depth3-exists", "macro-depth3-not-exists", "macro-depth3-all", "or-eq-exists", "vf-size",
+		"all-on-empty", "outer-attr-depth2",
+		"p-arith-in-lambda", "p-lambda-inner-f2f", "p-deep-nest",
+		"n-not-all-null", "w1-exists-chain", "w1-size-chain", "w1-in-chain", "w1-all-chain", "w1-not-exists-chain", "w1-size-zero-chain",
+		"w1-not-in-chain", "w1-not-hasint-chain", "w1-not-size-chain", "w1-ternary-chain-cond",
+		"rel-hop2-or-exists",
+		"macro-depth3-exists", "macro-depth3-not-exists", "macro-depth3-all",
 	},
-	"set":      {"in-var-var", "in-var-var-neg", "or-eq-in", "vf-hasint"},
 	"count":    {"exists-one-multi", "size-threshold", "size-filter-count", "p-size-nested", "n-not-exists-one-null", "w1-size-nonneg-chain", "w1-size-frac-chain", "w1-size-frac-le-chain", "cr-size-frac-ge", "w2-outer-relation"},
 	"length":   {"string-size", "size-huge-gt", "size-huge-lt"},
 	"fraction": {"double-threshold", "arith-add-eq-frac", "arith-add-ne-frac", "arith-add-eq-frac-exact", "p-double-frac"},

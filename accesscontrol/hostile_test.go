@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +38,14 @@ type hostileSeed struct {
 	AString         string  `json:"aString"`
 	ANumber         int64   `json:"aNumber"`
 	AOptionalString *string `json:"aOptionalString"`
+	Parent          *string `json:"parentSeedId"`
+	Tags            []struct {
+		ID   string  `json:"id"`
+		Name *string `json:"name"`
+	} `json:"tags"`
 	hostileDerived
+
+	parent *hostileSeed // nil is none
 }
 
 type hostileDerived struct {
@@ -62,9 +70,12 @@ func hostileSeeds(t *testing.T) (seeds []hostileSeed, principal accesscontrol.Pr
 	require.NoError(t, json.Unmarshal(hostileFile(t, "derived-fields.json"), &derived))
 	for i := range file.Seeds {
 		file.Seeds[i].hostileDerived = derived.Derived[file.Seeds[i].ID]
+		if of := file.Seeds[i].Parent; of != nil {
+			file.Seeds[i].parent = &file.Seeds[slices.IndexFunc(file.Seeds, func(s hostileSeed) bool { return s.ID == *of })]
+		}
 	}
 	require.Len(t, file.Seeds, 21)
-	attrs := map[string]any{"none": []string{}, "fewTeams": file.Principal.Attr["fewTeams"], "manyTeams": file.Principal.Attr["manyTeams"]}
+	attrs := map[string]any{"none": []string{}, "allowedTags": file.Principal.Attr["allowedTags"], "fewTeams": file.Principal.Attr["fewTeams"], "manyTeams": file.Principal.Attr["manyTeams"]}
 	return file.Seeds, accesscontrol.Principal{
 		Type: "User", ID: file.Principal.ID, Tenant: "main", Attrs: attrs,
 		Context: map[string]any{"now": time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)},
@@ -75,8 +86,9 @@ func hostileSeeds(t *testing.T) (seeds []hostileSeed, principal accesscontrol.Pr
 // forbid under another.
 func hostileConfig(name testdb.Name, rules map[string]string) accesscontrol.Config {
 	var schema, policies strings.Builder
-	schema.WriteString(`entity User = { none: Set<String>, fewTeams: Set<String>, manyTeams: Set<String> };
-entity Hostile = { aBool: Bool, aString: String, aNumber: Long, aOptionalString?: String, owner?: String, coOwner?: String, scope?: String, obj?: { inner: String }, createdBy: datetime, createdAt?: datetime };
+	schema.WriteString(`entity User = { none: Set<String>, allowedTags: Set<String>, fewTeams: Set<String>, manyTeams: Set<String> };
+entity Hostile = { aBool: Bool, aString: String, aNumber: Long, aOptionalString?: String, owner?: String, coOwner?: String, scope?: String, obj?: { inner: String }, createdBy: datetime, createdAt?: datetime, parent?: Parent, tagNames: Set<String>, tagIds: Set<String> };
+entity Parent = { aBool: Bool, aString: String, aNumber: Long, aOptionalString?: String, inner?: Parent };
 `)
 	for _, action := range slices.Sorted(maps.Keys(rules)) {
 		schema.WriteString(`action "` + action + `", "not ` + action + `" appliesTo { principal: User, resource: Hostile, context: { now: datetime } };` + "\n")
@@ -103,22 +115,36 @@ entity Hostile = { aBool: Bool, aString: String, aNumber: Long, aOptionalString?
 				{Attr: "obj"},
 				{Attr: "createdBy", Name: "created_by", Required: true, As: as},
 				{Attr: "createdAt", Name: "created_at", As: as},
+				{Attr: "parent", Join: true},
+			},
+			Sets: []accesscontrol.Set{
+				{Attr: "tagNames", Steps: []accesscontrol.Step{{Name: "tags", OnlyTenant: "main", Match: "hostile", Value: "name"}}},
+				{Attr: "tagIds", Steps: []accesscontrol.Step{{Name: "tags", OnlyTenant: "main", Match: "hostile", Value: "id"}}},
+			},
+		}, {
+			Resource: "parent", Entity: "Parent", Name: "parents", Key: "id", OnlyTenant: "main",
+			Columns: []accesscontrol.Column{
+				{Attr: "aBool", Name: "a_bool", Required: true},
+				{Attr: "aString", Name: "a_string", Required: true, Like: true},
+				{Attr: "aNumber", Name: "a_number", Required: true},
+				{Attr: "aOptionalString", Name: "a_optional_string"},
+				{Attr: "inner", Name: "inside", Join: true},
 			},
 		}},
 	}
 }
 
 var hostileDDL = map[testdb.Name]string{
-	testdb.SQLite:    "CREATE TABLE hostile (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, a_bool INTEGER NOT NULL, a_string TEXT COLLATE NOCASE NOT NULL, a_number INTEGER NOT NULL, a_optional_string TEXT COLLATE NOCASE, scope TEXT COLLATE NOCASE, obj TEXT, created_by TEXT NOT NULL, created_at TEXT) STRICT",
-	testdb.PostgresC: "CREATE TABLE hostile (id text PRIMARY KEY, tenant text NOT NULL, a_bool boolean NOT NULL, a_string text NOT NULL, a_number bigint NOT NULL, a_optional_string text, scope text, obj jsonb, created_by timestamptz NOT NULL, created_at timestamptz)",
-	testdb.MariaDB:   "CREATE TABLE hostile (id VARCHAR(20) PRIMARY KEY, tenant VARCHAR(20) NOT NULL, a_bool BOOLEAN NOT NULL, a_string VARCHAR(99) COLLATE utf8mb4_general_ci NOT NULL, a_number BIGINT NOT NULL, a_optional_string VARCHAR(99) COLLATE utf8mb4_general_ci, scope TEXT COLLATE utf8mb4_unicode_ci, obj JSON, created_by DATETIME(6) NOT NULL, created_at DATETIME(6))",
+	testdb.SQLite:    "CREATE TABLE hostile (id TEXT PRIMARY KEY, tenant TEXT NOT NULL, a_bool INTEGER NOT NULL, a_string TEXT COLLATE NOCASE NOT NULL, a_number INTEGER NOT NULL, a_optional_string TEXT COLLATE NOCASE, scope TEXT COLLATE NOCASE, obj TEXT, created_by TEXT NOT NULL, created_at TEXT, parent TEXT) STRICT; CREATE TABLE parents (id TEXT PRIMARY KEY, a_bool INTEGER NOT NULL, a_string TEXT COLLATE NOCASE NOT NULL, a_number INTEGER NOT NULL, a_optional_string TEXT, inside TEXT) STRICT; CREATE TABLE tags (hostile TEXT, id TEXT, name TEXT COLLATE NOCASE) STRICT; CREATE INDEX tagged ON tags (hostile)",
+	testdb.PostgresC: "CREATE TABLE hostile (id text PRIMARY KEY, tenant text NOT NULL, a_bool boolean NOT NULL, a_string text NOT NULL, a_number bigint NOT NULL, a_optional_string text, scope text, obj jsonb, created_by timestamptz NOT NULL, created_at timestamptz, parent text); CREATE TABLE parents (id text PRIMARY KEY, a_bool boolean NOT NULL, a_string text NOT NULL, a_number bigint NOT NULL, a_optional_string text, inside text); CREATE TABLE tags (hostile text, id text, name text); CREATE INDEX tagged ON tags (hostile)",
+	testdb.MariaDB:   "CREATE TABLE hostile (id VARCHAR(20) PRIMARY KEY, tenant VARCHAR(20) NOT NULL, a_bool BOOLEAN NOT NULL, a_string VARCHAR(99) COLLATE utf8mb4_general_ci NOT NULL, a_number BIGINT NOT NULL, a_optional_string VARCHAR(99) COLLATE utf8mb4_general_ci, scope TEXT COLLATE utf8mb4_unicode_ci, obj JSON, created_by DATETIME(6) NOT NULL, created_at DATETIME(6), parent VARCHAR(20)); CREATE TABLE parents (id VARCHAR(20) PRIMARY KEY, a_bool BOOLEAN NOT NULL, a_string VARCHAR(99) COLLATE utf8mb4_general_ci NOT NULL, a_number BIGINT NOT NULL, a_optional_string VARCHAR(99), inside VARCHAR(20)); CREATE TABLE tags (hostile VARCHAR(20), id VARCHAR(20), name VARCHAR(99) COLLATE utf8mb4_general_ci); CREATE INDEX tagged ON tags (hostile)",
 }
 
 // Each action of the corpus is said, refused, or listed with the reason why it
 // cannot be said; none is forgotten.
 func TestHostileFiltersAreAllAccountedFor(t *testing.T) {
 	var known []string
-	for _, rules := range []map[string]string{hostileSaid, hostileTimes, hostileRefused} {
+	for _, rules := range []map[string]string{hostileSaid, hostileBehind, hostileTimes, hostileRefused} {
 		known = slices.AppendSeq(known, maps.Keys(rules))
 	}
 	unsaid := map[string]int{}
@@ -126,9 +152,9 @@ func TestHostileFiltersAreAllAccountedFor(t *testing.T) {
 		known, unsaid[reason] = append(known, actions...), len(actions)
 	}
 	slices.Sort(known)
-	require.Equal(t, []int{72, 6, 6}, []int{len(hostileSaid), len(hostileTimes), len(hostileRefused)})
+	require.Equal(t, []int{72, 31, 6, 6}, []int{len(hostileSaid), len(hostileBehind), len(hostileTimes), len(hostileRefused)})
 	require.Equal(t, map[string]int{
-		"relation": 47, "set": 4, "count": 10, "length": 3, "fraction": 5, "division": 14, "concat": 1, "pattern": 10, "regexp": 1, "cast": 5, "place": 3, "null": 4, "id": 5, "condition": 3,
+		"relation": 20, "count": 10, "length": 3, "fraction": 5, "division": 14, "concat": 1, "pattern": 10, "regexp": 1, "cast": 5, "place": 3, "null": 4, "id": 5, "condition": 3,
 	}, unsaid)
 	var actions []string
 	for _, found := range regexp.MustCompile(`actions: \["([^"]+)"\]`).FindAllSubmatch(hostileFile(t, "adversarial.yaml"), -1) {
@@ -145,26 +171,46 @@ func TestHostileFiltersEqualChecks(t *testing.T) {
 	seeds, principal := hostileSeeds(t)
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		rules := maps.Clone(hostileSaid)
+		maps.Copy(rules, hostileBehind)
 		if d.Name != testdb.SQLite {
 			maps.Copy(rules, hostileTimes)
 		}
 		policy, err := accesscontrol.Load(t.Context(), hostileConfig(d.Name, rules))
 		require.NoError(t, err)
 		db := d.Open(t)
-		ddl, places := hostileDDL[d.Name], "?, 'main', ?, ?, ?, ?, ?, ?, ?"
+		ddl, places := hostileDDL[d.Name], "?, 'main', ?, ?, ?, ?, ?, ?, ?, ?"
 		if d.Name == testdb.PostgresC || d.Name == testdb.PostgresICU {
-			ddl, places = hostileDDL[testdb.PostgresC], "$1, 'main', $2, $3, $4, $5, $6, $7, $8"
+			ddl, places = hostileDDL[testdb.PostgresC], "$1, 'main', $2, $3, $4, $5, $6, $7, $8, $9"
 		}
-		_, err = db.ExecContext(t.Context(), ddl)
-		require.NoError(t, err)
+		exec := func(query string, args ...any) {
+			if strings.HasPrefix(string(d.Name), "postgres") {
+				for i := range args {
+					query = strings.Replace(query, "?", "$"+strconv.Itoa(i+1), 1)
+				}
+			}
+			_, err := db.ExecContext(t.Context(), query, args...)
+			require.NoError(t, err, query)
+		}
+		for statement := range strings.SplitSeq(ddl, "; ") {
+			exec(statement)
+		}
 		for _, s := range seeds {
 			var at any
 			if s.CreatedAt != nil {
 				at = s.CreatedAt.Format("2006-01-02 15:04:05.000000")
 			}
-			_, err = db.ExecContext(t.Context(), "INSERT INTO hostile (id, tenant, a_bool, a_string, a_number, a_optional_string, scope, created_by, created_at) VALUES ("+places+")",
-				s.ID, s.ABool, s.AString, s.ANumber, s.AOptionalString, s.Scope, s.CreatedBy.Format("2006-01-02 15:04:05.000000"), at)
+			_, err = db.ExecContext(t.Context(), "INSERT INTO hostile (id, tenant, a_bool, a_string, a_number, a_optional_string, scope, created_by, created_at, parent) VALUES ("+places+")",
+				s.ID, s.ABool, s.AString, s.ANumber, s.AOptionalString, s.Scope, s.CreatedBy.Format("2006-01-02 15:04:05.000000"), at, s.refers("p"))
 			require.NoError(t, err)
+			for _, tag := range s.Tags {
+				exec("INSERT INTO tags VALUES (?, ?, ?)", s.ID, tag.ID, tag.Name)
+			}
+			if p := s.parent; p != nil { // rows of its own, as the corpus wants
+				exec("INSERT INTO parents VALUES (?, ?, ?, ?, ?, ?)", s.refers("p"), p.ABool, p.AString, p.ANumber, p.AOptionalString, p.refers("q"+s.ID))
+				if q := p.parent; q != nil {
+					exec("INSERT INTO parents VALUES (?, ?, ?, ?, ?, NULL)", p.refers("q"+s.ID), q.ABool, q.AString, q.ANumber, q.AOptionalString)
+				}
+			}
 		}
 		if d.Name != testdb.SQLite { // which has no times
 			require.NoError(t, policy.CheckSchema(t.Context(), db))
@@ -205,13 +251,43 @@ func TestHostileFiltersEqualChecks(t *testing.T) {
 	})
 }
 
+// refers is the id of the parent's row, NULL where there is none.
+func (s hostileSeed) refers(to string) any {
+	if s.parent == nil {
+		return nil
+	}
+	return to + s.ID
+}
+
+// behind are the record that a seed refers to, and the one that this does.
+func (s hostileSeed) behind(attr, to string) map[string]accesscontrol.Resource {
+	if s.parent == nil {
+		return nil
+	}
+	p := s.parent
+	r := accesscontrol.Resource{Type: "parent", ID: to + s.ID, Tenant: "main", Attrs: map[string]any{"aBool": p.ABool, "aString": p.AString, "aNumber": p.ANumber, "aOptionalString": p.AOptionalString}}
+	if attr == "parent" {
+		r.Attrs["inner"] = p.refers("q" + s.ID)
+		r.Related = p.behind("inner", "q"+s.ID)
+	}
+	return map[string]accesscontrol.Resource{attr: r}
+}
+
 // record is a seed with NULLs, and without what is NULL.
 func (s hostileSeed) record() (given, omitted accesscontrol.Resource) {
 	attrs := map[string]any{
 		"aBool": s.ABool, "aString": s.AString, "aNumber": s.ANumber, "aOptionalString": s.AOptionalString, "owner": s.AOptionalString, "coOwner": s.AOptionalString,
 		"scope": s.Scope, "obj": nil, "createdBy": s.CreatedBy, "createdAt": s.CreatedAt,
+		"parent": s.refers("p"),
 	}
-	given = accesscontrol.Resource{Type: "hostile", ID: s.ID, Tenant: "main", Attrs: attrs}
+	names, ids := []string{}, []string{}
+	for _, tag := range s.Tags {
+		if ids = append(ids, tag.ID); tag.Name != nil {
+			names = append(names, *tag.Name)
+		}
+	}
+	attrs["tagNames"], attrs["tagIds"] = names, ids
+	given = accesscontrol.Resource{Type: "hostile", ID: s.ID, Tenant: "main", Attrs: attrs, Related: s.behind("parent", "p")}
 	omitted = given
 	omitted.Attrs = maps.Clone(attrs)
 	if s.AOptionalString == nil {
@@ -220,7 +296,7 @@ func (s hostileSeed) record() (given, omitted accesscontrol.Resource) {
 		delete(omitted.Attrs, "coOwner")
 	}
 	maps.DeleteFunc(omitted.Attrs, func(name string, _ any) bool {
-		return name == "obj" || name == "scope" && s.Scope == nil || name == "createdAt" && s.CreatedAt == nil
+		return name == "obj" || name == "parent" && s.parent == nil || name == "scope" && s.Scope == nil || name == "createdAt" && s.CreatedAt == nil
 	})
 	return given, omitted
 }

@@ -142,13 +142,21 @@ func (c *choice) write(w *Writer) {
 // nothing, " IS TRUE" or " IS FALSE". Many are written as a tree of halves:
 // SQLite parses at most 1,000 levels, and a plain row is a level each.
 func (w *Writer) Join(conds []Cond, word, test string) {
-	const plain = 64
+	if word == " OR " && len(conds) > plain {
+		conds = gathered(conds)
+	}
+	w.row(conds, word, test)
+}
+
+const plain = 64
+
+func (w *Writer) row(conds []Cond, word, test string) {
 	if len(conds) > plain {
 		half := len(conds) / 2
 		w.Raw("(")
-		w.Join(conds[:half], word, test)
+		w.row(conds[:half], word, test)
 		w.Raw(")" + word + "(")
-		w.Join(conds[half:], word, test)
+		w.row(conds[half:], word, test)
 		w.Raw(")")
 		return
 	}
