@@ -17,7 +17,7 @@ func TestAnActorKeepsWhoWasHandedIn(t *testing.T) {
 	config.Texts["s.cedarschema"] = `entity Role in [Role] = { zone?: String }; entity User in [Role] = { teams?: Set<String>, role?: Role, at?: { zone: String } }; entity Note = { team: String };
 		action read, write appliesTo { principal: User, resource: Note, context: { purposes?: Set<String>, now?: Long, place?: { name: String } } };`
 	config.Texts["p.cedar"] += `@id("zone") permit (principal, action, resource) when { principal has at && principal.at.zone == resource.team };
-		@id("role zone") permit (principal, action, resource) when { principal has role && principal.role has zone && principal.role.zone == resource.team };
+		@id("role.zone") permit (principal, action, resource) when { principal has role && principal.role has zone && principal.role.zone == resource.team };
 		@id("place") permit (principal, action, resource) when { context has place && context.place.name == resource.team };`
 	require.NoError(t, p.Reload(t.Context(), config))
 	type words []string
@@ -36,7 +36,7 @@ func TestAnActorKeepsWhoWasHandedIn(t *testing.T) {
 		require.ErrorIs(t, actor.Check(t.Context(), "read", note("y")), ErrDenied)
 		require.NoError(t, p.Reload(t.Context(), config)) // reads the principal again
 	}
-	for _, permit := range []string{"team", "zone", "role zone", "place", "purpose"} {
+	for _, permit := range []string{"team", "zone", "role.zone", "place", "purpose"} {
 		d, err := actor.Decide(t.Context(), "read", note("x"))
 		require.NoError(t, err)
 		require.Contains(t, d.Policies, permit)
