@@ -54,7 +54,7 @@ func (t *table) onlyFields(attrs map[string]any) error {
 	for name := range attrs {
 		_, known := t.slots[name]
 		if _, field := t.fields[name]; !known && !field {
-			return &RequestError{Part: "resource", Name: name, Text: errUnknown.Error()}
+			return &RequestError{Part: "resource", Name: name, Text: errUnknown.Error() + ", and no Column declares it: add one, or leave it out of the record"}
 		}
 	}
 	return nil

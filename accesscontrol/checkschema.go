@@ -14,9 +14,10 @@ import (
 // CheckSchema compares the bound tables with the live database, SQLite,
 // PostgreSQL, MariaDB or MySQL: they exist, are STRICT where there is such a
 // thing, required attributes are NOT NULL and optional ones are not, types fit,
-// text compares byte by byte, and what is joined is found by one key. The filter agrees with Check only on such
-// tables, so call it at start and after migrations. It answers [*SchemaError];
-// another database is an error that matches errors.ErrUnsupported.
+// text compares byte by byte, and what is joined is found by one key. The
+// filter agrees with Check only on such tables, so call it at start and after
+// migrations. It answers [*SchemaError]; another database is an error that
+// matches errors.ErrUnsupported.
 func (p *Policy) CheckSchema(ctx context.Context, db interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 },
@@ -65,9 +66,20 @@ func (p *Policy) CheckSchema(ctx context.Context, db interface {
 		}
 	}
 	if len(problems) > 0 {
-		return &SchemaError{problems}
+		return &SchemaError{once(problems)}
 	}
 	return nil
+}
+
+// once leaves each text where it stands first: several bindings may look at one
+// table.
+func once(texts []string) (out []string) {
+	for _, text := range texts {
+		if !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 // differences says in words where the live table is not what the binding needs.

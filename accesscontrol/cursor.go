@@ -26,7 +26,7 @@ const cursorVersion = 1
 // another place in the same list, and no row that the filter leaves out.
 func (p Page) Cursor(last Resource) (string, error) {
 	if p.table == nil || p.table.Resource != last.Type {
-		return "", &RequestError{Part: "resource", Name: last.Type, Text: "the page is one of another type"}
+		return "", &RequestError{Part: "resource", Name: last.Type, Text: "the page is one of another type: Type is the Resource of the table"}
 	}
 	c := cursor{Version: cursorVersion, Resource: last.Type, By: p.names}
 	for i, col := range p.slots {

@@ -120,10 +120,12 @@
 // [Actor.CheckUse] before sorting by what somebody names, [Actor.CheckChange]
 // before storing one. [Actor.Fields] says what a form may show and change, and
 // [Actor.Decide] is for the curious. An Actor that is held for longer than a
-// request is one of [Policy.Follow], or of a store of package roles. Each of them is a
-// method of Policy, too, for a single question. [Actor.Page] gives a list in
-// parts that stay whole while rows come and go. What every principal sees, such
-// as the tree of units, stands in [Config.Entities].
+// request is one of [Policy.Follow], or of a store of package roles. Each of them
+// is a method of Policy, too, for a single question. [Actor.Page] gives a list in
+// parts that stay whole while rows come and go; the example Actor.Page (List) is a
+// whole one. One row that stands in the table needs no Resource: a SELECT by its
+// id that repeats the filter finds it where it may be seen. What every principal
+// sees, such as the tree of units, stands in [Config.Entities].
 //
 // Before a policy decides, a [Shadow] runs it beside the code that does; before
 // it is changed, [Diff] and [DiffRows] say whose answers change. Those who review

@@ -169,7 +169,8 @@ func checkID(part, name, field, id string) error {
 	return nil
 }
 
-// SchemaError lists where the live tables differ from the binding.
+// SchemaError lists where the live tables differ from the binding, each fault
+// once.
 type SchemaError struct{ Problems []string }
 
 // Error lists the differences, one a line.

@@ -104,6 +104,8 @@ type generator struct {
 	sets bool
 	// joins writes about the records that joinedItems adds.
 	joins bool
+	// mixed writes about sets, patterns and dates beside these.
+	mixed bool
 }
 
 func (g generator) text() string {
@@ -239,6 +241,9 @@ func (g generator) atom() string {
 	}
 	if g.native && g.IntN(3) == 0 {
 		return g.nativeAtom()
+	}
+	if g.mixed && g.IntN(3) == 0 {
+		return g.mixedAtom()
 	}
 	if g.joins && g.IntN(2) == 0 {
 		return g.joinAtom()

@@ -43,7 +43,7 @@ func (b *binder) relations(tables map[string]*table) {
 			to := boundTo(tables, col.typ)
 			switch {
 			case col.typ.Kind != cedarx.EntityRef:
-				say("it does not refer to an entity")
+				say("it does not refer to an entity: its type in the schema is that of the table behind it, with package roles in Model.Attrs")
 			case source.Opaque:
 				say("it is sealed")
 			case to == nil:

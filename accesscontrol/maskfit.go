@@ -45,7 +45,7 @@ func (col *column) suits() bool {
 	case col.mask == MaskLast4:
 		return kind == cedarx.Long
 	case col.mask == MaskYear:
-		return col.Storage == sqlcond.Instant
+		return col.Storage == sqlcond.Instant || col.Storage == sqlcond.Day
 	default:
 		return false
 	}

@@ -55,9 +55,10 @@ func TestMasksOfOtherTypes(t *testing.T) {
 					{Attr: "n", Mask: accesscontrol.MaskLast4},
 					{Attr: "day_all", Name: "day", Mask: accesscontrol.MaskAll},
 					{Attr: "due_all", Name: "due", Mask: accesscontrol.MaskAll},
+					{Attr: "day_read", Name: "day", Mask: accesscontrol.MaskYear, As: accesscontrol.Date}, // a policy may read it
 					{Attr: "sealed", Mask: accesscontrol.MaskAll, Opaque: true},
 				}
-				_, rows := queried(t, db, d, maskedList(t, columns), "people", "day", "due", "n", "day", "due", "sealed")
+				_, rows := queried(t, db, d, maskedList(t, columns), "people", "day", "due", "n", "day", "due", "day", "sealed")
 				require.Len(t, rows, len(c.rows))
 				for _, row := range rows {
 					for i, column := range columns {

@@ -123,7 +123,7 @@ func (p *Page) add(o Order) error {
 	case p.table.columns[o.Field].opaque:
 		return refuse("the column is sealed, so it has no order")
 	case !typed, col.Kind == sqlcond.Other:
-		return refuse("the schema gives it no type that has an order; name it there as String, Long, Bool, an entity or a Timestamp")
+		return refuse("the schema gives it no type that has an order; name it there, with package roles in Model.Attrs, as String, Long, Bool, datetime or an entity")
 	}
 	for _, name := range p.names {
 		if name[1:] == o.Field {

@@ -50,10 +50,18 @@ func (t *table) read(r *Resource, row *sqlcond.Row) error {
 	}
 	for _, col := range t.required {
 		if row.Values[col.Slot].Kind == sqlcond.Absent {
-			return &RequestError{Part: "resource", Name: col.attr, Text: errMissing.Error()}
+			return &RequestError{Part: "resource", Name: col.attr, Text: missing(col)}
 		}
 	}
 	return nil
+}
+
+// missing words that a record lacks what every record has.
+func missing(col *column) string {
+	if col.set != nil {
+		return errMissing.Error() + ": bring the elements of the set, an empty list where it has none"
+	}
+	return errMissing.Error()
 }
 
 // read takes the usual Go types without looking twice, and the others as

@@ -41,6 +41,8 @@ type Step struct {
 	Name string
 	// Tenant is the column of the tenant, or OnlyTenant the one tenant to whom
 	// the whole table belongs, as in [Table]: each table stands behind the fence.
+	// A table of pairs that has no such column gets one, filled from the record
+	// of either side; a view will not do, as nobody can tell its columns' types.
 	Tenant     string
 	TenantAs   ColumnType
 	OnlyTenant string
@@ -116,7 +118,7 @@ func (b *binder) sets(t *table) {
 		case twice:
 			say("it stands twice")
 		case !known:
-			say("the schema has no such attribute")
+			say("the schema has no such attribute: declare it there, with package roles in Model.Attrs")
 		case slices.ContainsFunc(t.Columns, func(c Column) bool { return c.Attr == source.Attr }):
 			say("it stands in Columns, too: its elements stand in one place")
 		case attr.Type.Kind != cedarx.Set || !slices.Contains(elements, attr.Type.Element.Kind):
@@ -167,7 +169,7 @@ func steps(say func(string, ...any), t *table, source Set, element cedarx.Type) 
 		case !last:
 			linked(at, "ValueAs", as)
 		case !exists || !slices.Contains(of.holds, element.Kind):
-			at("ValueAs is no %q where the elements are %s", string(as), kindWords[element.Kind])
+			at("ValueAs is no %q where the elements are %s%s", string(as), kindWords[element.Kind], map[bool]string{true: ": leave it empty"}[element.Kind == cedarx.Long])
 		case element.Kind == cedarx.Long:
 			as = Integer
 		}
@@ -266,7 +268,7 @@ func stepNames(say func(string, ...any), step Step) {
 	}
 	switch {
 	case (step.Tenant == "") == (step.OnlyTenant == ""):
-		say("exactly one of Tenant and OnlyTenant must stand")
+		say("exactly one of Tenant and OnlyTenant must stand: a table of pairs without a tenant takes the column from the record that it belongs to")
 	case step.Tenant != "" && !identifier.MatchString(step.Tenant):
 		say("Tenant is not a plain SQL identifier")
 	}

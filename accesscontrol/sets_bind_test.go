@@ -33,16 +33,16 @@ func TestSetsThatCannotBeBound(t *testing.T) {
 		"set lists: it takes 1 to 3 steps":                                                 func(t *accesscontrol.Table) { t.Sets[lists].Steps = nil },
 		"set lists: step 1: Name is not a plain SQL identifier, nor one behind its schema": func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].Name = "a.b.c" },
 		"set lists: step 1: Match and Value are columns: each is a plain SQL identifier":   func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].Value = "" },
-		"set lists: step 1: exactly one of Tenant and OnlyTenant must stand":               func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].Tenant = "" },
-		"set lists: step 1: Tenant is not a plain SQL identifier":                          func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].Tenant = "a b" },
-		"set lists: step 1: TenantAs is no \"timestamp\": it is text, Integer or UUID":     func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].TenantAs = accesscontrol.Timestamp },
-		"set lists: step 1: Match holds UUID, and what it equals holds text":               func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].MatchAs = accesscontrol.UUID },
-		"set listOwners: step 2: Match holds text, and what it equals holds Integer":       func(t *accesscontrol.Table) { t.Sets[1].Steps[0].ValueAs = accesscontrol.Integer },
-		"set lists: step 1: ValueAs is no \"timestamp\" where the elements are entities":   func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].ValueAs = accesscontrol.Timestamp },
-		"set units: step 1: Levels is 1 to 32":                                             func(t *accesscontrol.Table) { t.Sets[units].Steps[0].Levels = 33 },
-		"set listOwners: step 1: only the last step has Levels":                            func(t *accesscontrol.Table) { t.Sets[1].Steps[0].Levels = 1 },
-		"set units: step 1: in a tree, Match and Value are ids of one type":                func(t *accesscontrol.Table) { t.Sets[units].Steps[0].ValueAs = accesscontrol.UUID },
-		"attribute lists is required and has no column":                                    func(t *accesscontrol.Table) { t.Sets = t.Sets[1:] },
+		"set lists: step 1: exactly one of Tenant and OnlyTenant must stand: a table of pairs without a tenant takes the column from the record that it belongs to": func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].Tenant = "" },
+		"set lists: step 1: Tenant is not a plain SQL identifier":                        func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].Tenant = "a b" },
+		"set lists: step 1: TenantAs is no \"timestamp\": it is text, Integer or UUID":   func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].TenantAs = accesscontrol.Timestamp },
+		"set lists: step 1: Match holds UUID, and what it equals holds text":             func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].MatchAs = accesscontrol.UUID },
+		"set listOwners: step 2: Match holds text, and what it equals holds Integer":     func(t *accesscontrol.Table) { t.Sets[1].Steps[0].ValueAs = accesscontrol.Integer },
+		"set lists: step 1: ValueAs is no \"timestamp\" where the elements are entities": func(t *accesscontrol.Table) { t.Sets[lists].Steps[0].ValueAs = accesscontrol.Timestamp },
+		"set units: step 1: Levels is 1 to 32":                                           func(t *accesscontrol.Table) { t.Sets[units].Steps[0].Levels = 33 },
+		"set listOwners: step 1: only the last step has Levels":                          func(t *accesscontrol.Table) { t.Sets[1].Steps[0].Levels = 1 },
+		"set units: step 1: in a tree, Match and Value are ids of one type":              func(t *accesscontrol.Table) { t.Sets[units].Steps[0].ValueAs = accesscontrol.UUID },
+		"attribute lists is required and has no column":                                  func(t *accesscontrol.Table) { t.Sets = t.Sets[1:] },
 		"group private names the field lists2": func(t *accesscontrol.Table) {
 			t.Groups = []accesscontrol.Group{{Name: "private", Action: "read", Fields: []string{"lists2"}}}
 		},
@@ -130,5 +130,13 @@ func TestCheckSchemaLooksBehindSets(t *testing.T) {
 				require.NoError(t, err)
 			}
 		}
+		// A table that several bindings look at is named once.
+		for _, table := range []string{"subscribers", "lists"} {
+			_, err := db.ExecContext(t.Context(), "DROP TABLE "+table)
+			require.NoError(t, err)
+		}
+		var different *accesscontrol.SchemaError
+		require.ErrorAs(t, policy.CheckSchema(t.Context(), db), &different)
+		require.Equal(t, []string{"table subscribers: does not exist", "table lists: does not exist"}, different.Problems)
 	})
 }

@@ -32,9 +32,9 @@ func TestElementsAreReadAsOtherValuesAre(t *testing.T) {
 		require.ErrorIs(t, policy.Check(t.Context(), ann, "read", subscriber(lists)), accesscontrol.ErrDenied, "%T", lists)
 	}
 	for want, lists := range map[string][]any{
-		"lists: required attribute is missing": {nil, (*[]string)(nil)},
-		"lists: value has the wrong type":      {[]accesscontrol.Ref{{Type: "Unit", ID: "l1"}}, []any{"l1", nil}},
-		"lists: ":                              {[]string{"\xff"}, []any{true}, 7, map[string]any{"l1": true}},
+		"lists: required attribute is missing: bring the elements of the set, an empty list where it has none": {nil, (*[]string)(nil)},
+		"lists: value has the wrong type": {[]accesscontrol.Ref{{Type: "Unit", ID: "l1"}}, []any{"l1", nil}},
+		"lists: ":                         {[]string{"\xff"}, []any{true}, 7, map[string]any{"l1": true}},
 	} {
 		for _, v := range lists {
 			err := policy.Check(t.Context(), ann, "read", subscriber(v))

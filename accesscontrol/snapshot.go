@@ -101,7 +101,10 @@ func noAction(schema *cedarx.Schema, id string) string {
 			names = append(names, actionNames(schema, uid)...)
 		}
 	}
-	if len(names) == 0 {
+	switch {
+	case id == "":
+		return "it is empty"
+	case len(names) == 0:
 		return "the schema has no such action"
 	}
 	return "it stands in more than one namespace: write " + slices.Min(names) + ", or which one is meant"

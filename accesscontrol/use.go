@@ -196,10 +196,13 @@ func contains(all, some []sqlcond.Cond) bool {
 	return !slices.ContainsFunc(some, func(c sqlcond.Cond) bool { return !known[spelled(c)] })
 }
 
-// spelled is a condition as a text that no other one has.
+// spelled is a condition as a text that no other one has: what holds, and what
+// is false, for two that hold of the same rows may fail on different ones.
 func spelled(c sqlcond.Cond) string {
 	out := sqlcond.New(sqlcond.SQLite, "")
 	out.Write(c)
+	out.Raw(" ")
+	out.Write(sqlcond.Not(c))
 	text, args := out.Result()
 	return fmt.Sprintf("%s %#v", text, args)
 }

@@ -40,7 +40,8 @@ func (s *Store) Assign(ctx context.Context, a Assignment) error {
 // Bootstrap gives a role in the name of the operator of the application, who
 // holds none: the first administrator of a tenant, by a command on the server.
 // Whoever can reach this call can become anybody: no handler of requests does.
-// a.By stays empty.
+// a.By stays empty. Given a second time, it is a [RefusedError] with the rule
+// [Held]: to a program that calls it at each start that says that all is done.
 func (s *Store) Bootstrap(ctx context.Context, a Assignment) error {
 	if a.By != "" {
 		return &RequestError{Text: "Bootstrap is for the operator: leave By empty, or call Assign"}
@@ -79,7 +80,7 @@ func (c *changing) give(ctx context.Context, r *row) error {
 			}
 			continue
 		case old.Role == r.Role && old.Scope == r.Scope && old.By == r.By:
-			return refused(Held, r.Role, "it was given already by the same giver for the same scope: revoke it, and give it anew")
+			return refused(Held, r.Role, "the same giver has given it for the same scope, and it stands: where that was wanted, all is done; for another time or MayGive, revoke it first")
 		}
 		more, _ := c.lineage(old.Role)
 		all = append(all, more...)

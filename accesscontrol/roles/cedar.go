@@ -15,7 +15,14 @@ import (
 // beside them under other names:
 //
 //	config := set.Config()
-//	config.Texts["own.cedar"] = `@id("frozen") forbid (…) when { resource.stage == "frozen" };`
+//	config.Texts["own.cedar"] = `@id("won") forbid (principal, action == Action::"deal.update", resource is Deal)
+//		when { resource has stage && resource.stage == "won" };`
+//
+// What they read stands in Model.Attrs, and is a column or a set of the table. A
+// permit of your own asks for no role unless it says so, as in
+// principal in Role::"rep", which whoever inherits from rep is as well: without
+// that it permits those, too, from whom every role was taken. No name of a role
+// in it is checked.
 //
 // The id of a generated policy is role/action/reach and, behind a point, the
 // attribute: "rep/deal.read/own.owner_id".
@@ -77,8 +84,11 @@ const everywhereSuffix = ".everywhere"
 // has a role.
 func scopeAttr(role, kind string) string { return role + "." + strings.ToLower(kind) }
 
+// required says whether an attribute is in every record: its column says so, and
+// a set is, though it may be empty.
 func required(t *accesscontrol.Table, attr string) bool {
-	return slices.ContainsFunc(t.Columns, func(c accesscontrol.Column) bool { return c.Attr == attr && c.Required })
+	return slices.ContainsFunc(t.Sets, func(s accesscontrol.Set) bool { return s.Attr == attr }) ||
+		slices.ContainsFunc(t.Columns, func(c accesscontrol.Column) bool { return c.Attr == attr && c.Required })
 }
 
 // quoted writes a text that holds no control characters, as names here.

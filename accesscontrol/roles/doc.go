@@ -13,6 +13,7 @@
 //	policy := must(accesscontrol.Load(ctx, set.Config()))
 //	check(roles.Install(ctx, db)) // as the owner of the tables
 //	store := must(roles.Open(ctx, db, set, roles.Options{}))
+//	// once a tenant, by a command on the server: a second time it is Held
 //	check(store.Bootstrap(ctx, roles.Assignment{Tenant: "main", Principal: "ann", Role: "manager", Scope: roles.InUnit("south"), MayGive: true}))
 //	ann := must(store.Principal(ctx, "main", "ann")) // once a request
 //	where := must(policy.Filter(ctx, ann, "deal.read", "deal"))
@@ -29,8 +30,10 @@
 // at what the assignment names: somebody is manager in one unit and rep in
 // another, and neither right reaches where the other does. [Set.Config] writes
 // all of it as Cedar and schema, so there is one engine, the text can be printed
-// and reviewed, and policies of your own stand beside it. The id of a policy names
-// role, action and reach, and with it every explanation: "rep/deal.read/own.owner_id".
+// and reviewed, and policies of your own stand beside it: relations such as an
+// account of mine or a list that I follow are among those (example
+// Set.Config (Beside)). The id of a policy names role, action and reach, and with
+// it every explanation: "rep/deal.read/own.owner_id".
 //
 // # Promises
 //

@@ -61,7 +61,8 @@ const (
 	UnknownRole Rule = "unknown_role"
 	// WrongScope: the role does not look at such a scope, or needs one.
 	WrongScope Rule = "wrong_scope"
-	// Held: the same giver has given the same already; revoke it first.
+	// Held: the same giver has given the same already, and it stands. Revoke it to
+	// give it for another time, or with another MayGive.
 	Held Rule = "held"
 	// InUse: the role is held or inherited, so it stays as it is.
 	InUse Rule = "in_use"

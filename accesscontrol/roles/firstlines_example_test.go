@@ -45,6 +45,7 @@ func Example_firstLines() {
 	policy := must(accesscontrol.Load(ctx, set.Config()))
 	check(roles.Install(ctx, db)) // as the owner of the tables
 	store := must(roles.Open(ctx, db, set, roles.Options{}))
+	// once a tenant, by a command on the server: a second time it is Held
 	check(store.Bootstrap(ctx, roles.Assignment{Tenant: "main", Principal: "ann", Role: "manager", Scope: roles.InUnit("south"), MayGive: true}))
 	ann := must(store.Principal(ctx, "main", "ann")) // once a request
 	where := must(policy.Filter(ctx, ann, "deal.read", "deal"))

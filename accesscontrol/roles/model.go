@@ -27,7 +27,10 @@ type Model struct {
 	Below func(ctx context.Context, tenant, kind, id string) ([]string, error)
 	// Attrs are attributes that policies of your own read beside the roles: the
 	// Cedar type by entity and attribute, {"Deal.stage": "String"}. Those of
-	// "User" are optional, all others as their Column says.
+	// "User" are optional, those of a Set of the table never absent, all others as
+	// their Column says. A type of an entity that no table binds, as in Set<List>,
+	// is declared behind the generated schema: Texts["roles.cedarschema"] +=
+	// "entity List;".
 	Attrs map[string]string
 	// Actions are those that only policies of your own permit.
 	Actions []string

@@ -167,11 +167,14 @@ func (c *checker) role(name string, r Role) {
 
 // attribute declares what a reach looks at.
 func (c *checker) attribute(where string, t *accesscontrol.Table, attr, kind string) {
-	if t.Name != "" && !slices.ContainsFunc(t.Columns, func(col accesscontrol.Column) bool { return col.Attr == attr }) {
+	switch {
+	case strings.Contains(attr, "."), slices.ContainsFunc(t.Sets, func(set accesscontrol.Set) bool { return set.Attr == attr }):
+		c.problem("%s: %s is no column of table %s, and a reach looks at one: write a policy of your own beside the roles, as Set.Config says", where, attr, t.Resource)
+	case t.Name != "" && !slices.ContainsFunc(t.Columns, func(col accesscontrol.Column) bool { return col.Attr == attr }):
 		c.problem("%s: table %s has no column %s: add it to Columns", where, t.Resource, attr)
-		return
+	default:
+		c.declare(where, t.Entity, attr, kind)
 	}
-	c.declare(where, t.Entity, attr, kind)
 }
 
 func (c *checker) declare(where, entity, attr, kind string) {

@@ -74,6 +74,25 @@ func TestTheGeneratedTextIsFrozen(t *testing.T) {
 	require.Equal(t, string(want), all.String())
 }
 
+// A set of a table is one of the attributes that policies of one's own read: it
+// is never absent, as no column says of it.
+func TestASetOfATableIsRequired(t *testing.T) {
+	m := crm()
+	m.Tables[0].Sets = []accesscontrol.Set{{Attr: "tags", Steps: []accesscontrol.Step{{Name: "deal_tags", Tenant: "tenant", Match: "deal", Value: "tag"}}}}
+	m.Attrs["Deal.tags"], m.Attrs["User.tags"] = "Set<String>", "Set<String>"
+	set, err := roles.New(m)
+	require.NoError(t, err)
+	config := set.Config()
+	config.Texts["own.cedar"] = `@id("tags") permit (principal, action == Action::"deal.read", resource is Deal) when { principal has tags && resource.tags.containsAny(principal.tags) };`
+	policy, err := accesscontrol.Load(t.Context(), config)
+	require.NoError(t, err)
+	ann, err := set.Principal(t.Context(), "main", "ann")
+	require.NoError(t, err)
+	ann.Attrs = map[string]any{"tags": []string{"vip"}}
+	deal := accesscontrol.Resource{Type: "deal", ID: "1", Tenant: "main", Attrs: map[string]any{"owner_id": "bob", "territory_id": "de", "tags": []string{"vip"}}}
+	require.NoError(t, policy.Check(t.Context(), ann, "deal.read", deal))
+}
+
 // Policies of one's own stand beside the roles, on the same schema.
 func TestOwnPoliciesStandBeside(t *testing.T) {
 	set, err := roles.New(crm())
@@ -104,6 +123,11 @@ func TestAWrongModelIsRefused(t *testing.T) {
 	}{
 		"no table":        {func(m *roles.Model) { m.Roles["x"] = roles.Can("lead.read") }, "role x: action lead.read is about no table"},
 		"no column":       {func(m *roles.Model) { m.Roles["x"] = roles.Can("deal.read").Own("creator") }, "table deal has no column creator"},
+		"a record behind": {func(m *roles.Model) { m.Roles["x"] = roles.Can("deal.read").Own("account.owner") }, "write a policy of your own beside the roles"},
+		"a set": {func(m *roles.Model) {
+			m.Tables[0].Sets = []accesscontrol.Set{{Attr: "teams"}}
+			m.Roles["x"] = roles.Can("deal.read").Team("teams")
+		}, "write a policy of your own beside the roles"},
 		"two types":       {func(m *roles.Model) { m.Roles["x"] = roles.Can("deal.read").Own("team_id") }, "attribute team_id of Deal is a"},
 		"unknown parent":  {func(m *roles.Model) { m.Roles["x"] = roles.Inherits("boss") }, `inherits from "boss"`},
 		"circle":          {func(m *roles.Model) { m.Roles["x"], m.Roles["y"] = roles.Inherits("y"), roles.Inherits("x") }, "role x: inherits from itself"},
