@@ -185,6 +185,15 @@ func (col *column) tenant(of string) string {
 	return of
 }
 
+// sameID says whether two ids, or tenants, are one: a UUID is, however it is written.
+func (col *column) sameID(a, b string) bool {
+	if a == b {
+		return true
+	}
+	id := canonicalUUID(a)
+	return col.Storage == sqlcond.UUID && id != "" && id == canonicalUUID(b)
+}
+
 // The first and the last millisecond of a Timestamp.
 var (
 	firstMilli = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli()

@@ -42,6 +42,9 @@ func Diff(ctx context.Context, before, after *Policy, requests iter.Seq2[Request
 			return
 		}
 		now, err := after.snapshot()
+		if err == nil && requests == nil {
+			err = &RequestError{Part: "request", Text: "there are none: hand in Each of a list, or those that were recorded"}
+		}
 		if err != nil {
 			yield(Change{}, err)
 			return

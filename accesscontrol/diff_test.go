@@ -216,3 +216,13 @@ func TestDiffRowsRefusesTooManyValues(t *testing.T) {
 	_, _, err = accesscontrol.DiffRows(t.Context(), policy, policy, ann, "read", "deal")
 	require.ErrorIs(t, err, accesscontrol.ErrTooLarge)
 }
+
+func TestDiffWithoutRequestsSaysSo(t *testing.T) {
+	policy := loadCRM(t)
+	n := 0
+	for _, err := range accesscontrol.Diff(t.Context(), policy, policy, nil) {
+		require.ErrorIs(t, err, accesscontrol.ErrRequest)
+		n++
+	}
+	require.Equal(t, 1, n)
+}

@@ -137,7 +137,7 @@ func (e *PolicyError) Is(target error) bool { return target == ErrPolicy }
 
 // RequestError says what was wrong with a question: never a value, only names.
 type RequestError struct {
-	// Part is principal, resource, context, action, entity or order.
+	// Part is principal, resource, context, action, entity, order or request.
 	Part string
 	// Name is the attribute, action or type.
 	Name string

@@ -117,7 +117,7 @@ func (s *standing) checkChange(ctx context.Context, before, after Resource) erro
 		action = t.Create
 	case len(sides) == 1:
 		action = t.Delete
-	case before.Type != after.Type || before.ID != after.ID || before.Tenant != after.Tenant:
+	case before.Type != after.Type || !t.key.sameID(before.ID, after.ID) || !t.tenant.sameID(before.Tenant, after.Tenant):
 		return &Denied{Action: action, Resource: before.Type, Decision: Decision{Reason: Moved, PolicySet: s.set.hash}}
 	}
 	if action == "" {

@@ -15,9 +15,9 @@ type Source func(ctx context.Context) (p Principal, fresh func(now time.Time) bo
 // Follow binds whom read answers, as [Policy.For] does, and reads them anew at
 // the first call at which they are no longer fresh, or older than [Config.Hold]:
 // such an Actor may be held for as long as one likes, and is never [ErrStale].
-// An error of read is the answer of the call, then: nobody goes on with rights
-// that cannot be read. A source that answers for somebody else than at first is
-// a [*RequestError].
+// What read answers is as old as the question to it. An error of read is the
+// answer of the call, then: nobody goes on with rights that cannot be read. A
+// source that answers for somebody else than at first is a [*RequestError].
 //
 // A store of package roles makes such an Actor with its method For.
 func (p *Policy) Follow(ctx context.Context, read Source) (*Actor, error) {

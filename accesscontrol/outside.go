@@ -52,7 +52,7 @@ func (a *Actor) Outside(ctx context.Context, action string, record Resource) (Ou
 		return Unanswered, err
 	}
 	creates := t.Create != "" && action == t.Create
-	if record.Tenant != "" && record.Tenant != s.facts.tenant && !creates {
+	if record.Tenant != "" && t.tenant.tenant(record.Tenant) != s.facts.tenant && !creates {
 		if _, err := s.residual(asked{action, record.Type}); err != nil {
 			return Unanswered, err
 		}

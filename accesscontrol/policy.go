@@ -137,7 +137,7 @@ func (s *snapshot) named(ctx context.Context, tenant, resource string) (Resource
 		return Resource{Type: kind, ID: id, Tenant: tenant}, nil
 	}
 	found, err := find(ctx, tenant, kind, id)
-	if err == nil && (found.Type != kind || found.ID != id) {
+	if err == nil && (found.Type != kind || !s.tables[kind].key.sameID(found.ID, id)) {
 		return fault("Config.Find answered another record than it was asked for")
 	}
 	return found, err

@@ -26,7 +26,7 @@ type Principal struct {
 	Entities []Entity
 	// Context is what policies see as context: purpose, time, network. A name
 	// that no action declares is refused; one that another action declares is
-	// left out.
+	// left out, and of one that no policy reads counts only that it is there.
 	Context map[string]any
 }
 
