@@ -18,6 +18,7 @@ func (s *snapshot) otherRecords(p *cedarx.Policy) (problems []Problem) {
 		if !inScope(p.Action, action.UID, action.Ancestors) {
 			continue
 		}
+		action.Resources = slices.DeleteFunc(slices.Clone(action.Resources), func(kind cedarx.EntityType) bool { return !mayBeOf(p.Resource, kind) })
 		r := reader{snapshot: s, policy: p, action: action}
 		for _, c := range p.Conditions {
 			r.walk(c.Body)
@@ -25,6 +26,18 @@ func (s *snapshot) otherRecords(p *cedarx.Policy) (problems []Problem) {
 		problems = append(problems, r.problems...)
 	}
 	return problems
+}
+
+// mayBeOf says whether a scope lets records of a type through.
+func mayBeOf(s cedarx.Scope, kind cedarx.EntityType) bool {
+	switch s.Kind {
+	case cedarx.ScopeEq:
+		return s.Entities[0].Type == kind
+	case cedarx.ScopeIs, cedarx.ScopeIsIn:
+		return s.Type == kind
+	default:
+		return true
+	}
 }
 
 // reader follows the types of a policy's expressions under one action.

@@ -162,13 +162,13 @@ func (w Where) write(out *sqlcond.Writer) {
 	}
 	out.Own(w.left.table.Name, w.left.tenant)
 	out.Raw("(")
-	if w.left.table.Tenant == "" {
+	switch t := w.left.table; {
+	case t.Tenant != "":
+		out.Join([]sqlcond.Cond{&sqlcond.Comparison{Left: t.tenant.term(), Right: sqlcond.Term{Known: sqlcond.TextOf(w.left.tenant)}}}, "", isTrue)
+	case w.value: // the miss of an outer join is no record, whoever owns the table
+		out.Join([]sqlcond.Cond{&sqlcond.Present{Column: &t.key.Column}}, "", "")
+	default:
 		out.Raw("1 = 1") // the whole table is the tenant's; compared in Filter
-	} else {
-		out.Join([]sqlcond.Cond{&sqlcond.Comparison{
-			Left:  w.left.table.tenant.term(),
-			Right: sqlcond.Term{Known: sqlcond.TextOf(w.left.tenant)},
-		}}, "", isTrue)
 	}
 	w.rules(out, w.left)
 	for _, r := range w.also {

@@ -71,15 +71,26 @@ func (w *Writer) quote(name string) {
 
 func (o Outcome) write(w *Writer) {
 	switch {
-	case o == True:
-		w.Raw("TRUE")
-	case o == False:
-		w.Raw("FALSE")
+	case o == True, o == False:
+		w.Raw(w.truth(o == True))
 	case w.dialect == PostgreSQL:
 		w.Raw("NULL::boolean")
 	default:
 		w.Raw("NULL")
 	}
+}
+
+// truth is the word for a truth value. SQLite takes TRUE for a column where any
+// table of the statement has one that is called so.
+func (w *Writer) truth(yes bool) string {
+	words := [2]string{"FALSE", "TRUE"}
+	if w.dialect == SQLite {
+		words = [2]string{"0", "1"}
+	}
+	if yes {
+		return words[1]
+	}
+	return words[0]
 }
 
 func (p *Present) write(w *Writer) {
@@ -131,9 +142,9 @@ func (n *negation) write(w *Writer) {
 func (c *choice) write(w *Writer) {
 	w.Raw("CASE ")
 	w.enclosed(c.test)
-	w.Raw(" WHEN TRUE THEN ")
+	w.Raw(" WHEN " + w.truth(true) + " THEN ")
 	c.yes.write(w)
-	w.Raw(" WHEN FALSE THEN ")
+	w.Raw(" WHEN " + w.truth(false) + " THEN ")
 	c.no.write(w)
 	w.Raw(" END")
 }
@@ -173,7 +184,7 @@ func (w *Writer) row(conds []Cond, word, test string) {
 			continue
 		}
 		w.enclosed(c)
-		w.Raw(is)
+		w.Raw(" IS " + w.truth(is == " IS TRUE"))
 	}
 }
 
