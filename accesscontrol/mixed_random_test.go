@@ -170,7 +170,7 @@ func (g generator) mixedAtom() string {
 // it as Cedar does; select lists show what Redact shows; and what CheckUse lets
 // pass is hidden in no row.
 func TestAllConditionsTogether(t *testing.T) {
-	rounds := number(t, "CRMGUARD_MIXED_ROUNDS", 5)
+	rounds := number(t, "CRMGUARD_MIXED_ROUNDS", 10)
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		seed := number(t, "CRMGUARD_SEED", 20261128)
 		g := generator{Rand: rand.New(rand.NewPCG(seed, uint64(slices.Index(testdb.Names(), d.Name)))), joins: true, mixed: true}
