@@ -153,7 +153,7 @@ func (c *choice) write(w *Writer) {
 // nothing, " IS TRUE" or " IS FALSE". Many are written as a tree of halves:
 // SQLite parses at most 1,000 levels, and a plain row is a level each.
 func (w *Writer) Join(conds []Cond, word, test string) {
-	if word == " OR " && len(conds) > plain {
+	if word == " OR " && len(conds) > plain && w.dialect != MySQL { // which had not done 300 within two minutes
 		conds = gathered(conds)
 	}
 	w.row(conds, word, test)
