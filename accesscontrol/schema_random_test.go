@@ -322,7 +322,7 @@ type tally struct {
 // Whatever the schema, its names and the types of its columns: a filter selects
 // the rows for which a check says yes, and a check says what Cedar does.
 func TestFilterEqualsChecksOfDrawnSchemas(t *testing.T) {
-	rounds := number(t, "CRMGUARD_RANDOM_SCHEMAS", 12)
+	rounds := number(t, "CRMGUARD_RANDOM_SCHEMAS", 8)
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		seed := number(t, "CRMGUARD_SEED", 20261128)
 		g := generator{Rand: rand.New(rand.NewPCG(seed, uint64(slices.Index(testdb.Names(), d.Name))))}
