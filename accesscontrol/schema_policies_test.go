@@ -7,7 +7,7 @@ import (
 
 // Policies by type, over a schema that was drawn.
 
-// atom is a condition about a record of a table that stands behind so many
+// atomOf is a condition about a record of a table that stands behind so many
 // joins as left says.
 func (w *schemaWorld) atomOf(base string, t drawnTable, left int) string {
 	if len(t.attrs) == 0 || w.IntN(14) == 0 {
@@ -39,7 +39,7 @@ func (w *schemaWorld) about(base string, t drawnTable, a drawnAttr, left int) st
 			if a.kind == "Long" || a.kind == "datetime" {
 				op = w.ordered()
 			}
-			return w.present("resource", base, other, x+" "+op+" "+other.access(base))
+			return w.present(base, other, x+" "+op+" "+other.access(base))
 		}
 	}
 	switch a.kind {
@@ -75,7 +75,7 @@ func (w *schemaWorld) about(base string, t drawnTable, a drawnAttr, left int) st
 }
 
 // present guards the other attribute of a comparison.
-func (w *schemaWorld) present(_, base string, a drawnAttr, atom string) string {
+func (w *schemaWorld) present(base string, a drawnAttr, atom string) string {
 	if a.required {
 		return "(" + atom + ")"
 	}
@@ -90,7 +90,7 @@ func (w *schemaWorld) aboutSet(x string, t drawnTable, a drawnAttr) string {
 	}
 	for _, other := range t.attrs {
 		if !other.set && other.kind == a.kind {
-			forms = append(forms, w.present("", "resource", other, x+".contains("+other.access("resource")+")"))
+			forms = append(forms, w.present("resource", other, x+".contains("+other.access("resource")+")"))
 		}
 	}
 	switch a.kind {

@@ -39,12 +39,8 @@ type drawnAttr struct {
 	values, wanted []string // what rows hold, and what policies ask beside that
 }
 
-func (a drawnAttr) refers() bool {
-	return !slices.Contains([]string{"String", "Long", "Bool", "datetime"}, a.kind)
-}
-
-// access and known are how a policy writes the attribute behind a record, and
-// whether it is there.
+// access is how a policy writes the attribute of a record, and word how it
+// asks whether it is there.
 func (a drawnAttr) access(base string) string {
 	if slices.Contains(plainAttrs, a.name) {
 		return base + "." + a.name
@@ -68,9 +64,7 @@ func (a drawnAttr) literal(g generator) string {
 	switch a.kind {
 	case "String":
 		return quote(v)
-	case "Long", "Bool":
-		return v
-	case "datetime":
+	case "Long", "Bool", "datetime":
 		return v
 	default:
 		return a.kind + "::" + quote(v)
@@ -180,7 +174,7 @@ func (w *schemaWorld) keyTypes() []accesscontrol.ColumnType {
 func (w *schemaWorld) table(i int) drawnTable {
 	t := drawnTable{entity: drawnTypes[i], groups: w.IntN(3) == 0}
 	t.name = pick(w.Rand, []string{"order", "Select", "c", "crmguard_1", "from"}) + strconv.FormatUint(w.round, 10) + "_" + strconv.Itoa(i)
-	if first := pick(w.Rand, hostileNames[:18]); w.round < 4 { // no name twice in a database, or a driver remembers the other table
+	if first := pick(w.Rand, hostileNames[:18]); w.round < 4 && first != "json_each" { // which SQLite would not call any more; no name twice in a database, or a driver remembers the other table
 		t.name = first + strings.Repeat("_", int(w.round)*3+i)
 	}
 	t.keyAs, t.tenantAs = pick(w.Rand, w.keyTypes()), pick(w.Rand, w.tenantAs)
