@@ -2,14 +2,12 @@ package roles_test
 
 import (
 	"database/sql"
-	"errors"
 	"math/rand/v2"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -106,111 +104,25 @@ func (w *roleWorld) scopesOf(tenant, role string) (out []string) {
 	return out
 }
 
-// people gives roles to people of both tenants, and takes some away again.
-func (w *roleWorld) people(t *testing.T, store *roles.Store) {
-	t.Helper()
-	ctx := t.Context()
-	for _, tenant := range w.tenants {
-		w.defined[tenant] = map[string][]string{}
-		give := func(by, who, role string, scope roles.Scope) roles.Assignment {
-			return roles.Assignment{Tenant: tenant, Principal: who, Role: role, Scope: scope, By: by}
-		}
-		for _, role := range w.names { // the boss may give everything
-			a := give("", "boss", role, roles.Scope{})
-			if a.MayGive = true; len(w.scopesOf(tenant, role)) > 0 {
-				a.Scope = roles.Everywhere()
-			}
-			require.NoError(t, store.Bootstrap(ctx, a))
-			w.held[person{tenant, "boss"}] = append(w.held[person{tenant, "boss"}], roles.Grant{Role: role, Scope: a.Scope})
-		}
-		names := slices.Clone(w.names)
-		if w.IntN(2) == 0 {
-			d := roles.Definition{Tenant: tenant, Role: "own role", Inherits: []string{pickOf(w.Rand, w.names)}, By: "boss"}
-			if more := pickOf(w.Rand, w.names); more != d.Inherits[0] {
-				d.Inherits = append(d.Inherits, more)
-			}
-			require.NoError(t, store.Define(ctx, d))
-			w.defined[tenant][d.Role], names = d.Inherits, append(names, d.Role)
-		}
-		taken := map[roles.Assignment]bool{}
-		for range 22 {
-			role := pickOf(w.Rand, names)
-			scope := roles.Scope{}
-			if kinds := w.scopesOf(tenant, role); len(kinds) > 0 {
-				scope = roles.Everywhere()
-				if w.IntN(5) > 0 {
-					var err error
-					scope, err = roles.ParseScope(pickOf(w.Rand, kinds) + pickOf(w.Rand, w.ids))
-					require.NoError(t, err)
-				}
-			}
-			a := give("boss", pickOf(w.Rand, w.ids), role, scope)
-			if taken[a] {
-				continue
-			}
-			taken[a] = true
-			w.assign(t, store, a)
-		}
-	}
-}
-
-// assign gives a role, for a time that is over or has not come now and then, or
-// revokes it again.
-func (w *roleWorld) assign(t *testing.T, store *roles.Store, a roles.Assignment) {
-	t.Helper()
-	fate := w.IntN(16)
-	switch fate {
-	case 0:
-		a.NotAfter = time.Now().Add(-time.Hour)
-	case 1:
-		a.NotBefore = time.Now().Add(time.Hour)
-	case 2:
-		a.NotBefore, a.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	}
-	err := store.Assign(t.Context(), a)
-	if w.defined[a.Tenant][a.Role] != nil { // which the boss does not hold
-		var e *roles.RefusedError
-		require.True(t, errors.As(err, &e) && e.Rule == roles.NotTheirs, "%v", err)
-		a.By = ""
-		err = store.Bootstrap(t.Context(), a)
-	}
-	require.NoError(t, err)
-	who := person{a.Tenant, a.Principal}
-	switch fate {
-	case 0, 1:
-	case 3, 4:
-		a.By = a.Principal
-		removed, err := store.Revoke(t.Context(), a)
-		require.NoError(t, err)
-		require.Len(t, removed, 1)
-	case 5:
-		_, err := store.Dismiss(t.Context(), a.Tenant, a.Principal)
-		require.NoError(t, err)
-		delete(w.held, who)
-	default:
-		w.held[who] = append(w.held[who], roles.Grant{Role: a.Role, Scope: a.Scope})
-	}
-}
-
 // equality counts what the test has seen.
 type equality struct {
 	comparisons, allowed, filters, empty int
-	reached                              map[roles.Reach]int // permissions by the reach that gave them
 }
 
 // Whatever roles over whatever tables, and whoever holds them: what they mean,
 // what a check says, what a list selects and what a query shows beside each row
 // is one, on every database.
 func TestDrawnRolesMeanWhatTheySay(t *testing.T) {
-	rounds := int(fromEnv(t, "CRMGUARD_RANDOM_ROLES", 5)) // 4 x 5 sets of roles are about 20,000 comparisons, in 3 s
+	rounds := int(fromEnv(t, "CRMGUARD_RANDOM_ROLES", 5)) // 4 x 5 sets of roles are about 17,000 comparisons, in 2 s beside the servers
 	seed := fromEnv(t, "CRMGUARD_SEED", 20261128)
+	reached := map[roles.Reach]int{}
 	testdb.Each(t, func(t *testing.T, d testdb.Database) {
 		r := rand.New(rand.NewPCG(seed, uint64(slices.Index(testdb.Names(), d.Name))))
 		db := d.Open(t)
 		require.NoError(t, roles.Install(t.Context(), db))
 		dialect, err := sqldb.Ask(t.Context(), db)
 		require.NoError(t, err)
-		seen := equality{reached: map[roles.Reach]int{}}
+		seen := equality{}
 		for round := range rounds {
 			w := newRoleWorld(r, d.Name, round)
 			set, err := roles.New(w.model())
@@ -230,7 +142,7 @@ func TestDrawnRolesMeanWhatTheySay(t *testing.T) {
 			}
 			require.NoError(t, policy.CheckSchema(t.Context(), db))
 			for reach, n := range w.reached {
-				seen.reached[reach] += n
+				reached[reach] += n
 			}
 			for _, table := range w.tables {
 				run(t, db, "DROP TABLE "+table.name)
@@ -238,10 +150,11 @@ func TestDrawnRolesMeanWhatTheySay(t *testing.T) {
 		}
 		t.Logf("seed %d: %d rounds, %+v", seed, rounds, seen)
 		require.Greater(t, seen.allowed, seen.comparisons/10, "roles that permit nothing prove nothing")
-		require.Len(t, seen.reached, 7, "every reach permits something")
 		require.Less(t, seen.allowed, 3*seen.comparisons/4)
 		require.LessOrEqual(t, 4*seen.empty, seen.filters, "too many filters select nothing")
 	})
+	t.Logf("permissions by reach: %v", reached)
+	require.Len(t, reached, 7, "every reach permits something")
 }
 
 // compare asks about each row of a table, for each action that somebody's roles
