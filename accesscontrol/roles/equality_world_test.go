@@ -151,6 +151,9 @@ func (w *roleWorld) drawRole() {
 		}
 		if len(t.attrs) > 0 && w.IntN(8) > 0 {
 			a := pickOf(w.Rand, t.attrs)
+			if units := slices.IndexFunc(t.attrs, func(a drawnAttr) bool { return a.kind == roles.UnitKind }); units >= 0 && w.IntN(3) == 0 {
+				a = t.attrs[units] // one rule for a unit and one for those below it, in one role
+			}
 			rule.reach, rule.attr = pickOf(w.Rand, drawnReaches[a.kind]), a.name
 		}
 		if !slices.ContainsFunc(r.rules, func(old drawnRule) bool { // New refuses what stands twice
@@ -159,8 +162,8 @@ func (w *roleWorld) drawRole() {
 			r.rules = append(r.rules, rule)
 		}
 	}
-	for _, parent := range w.names {
-		if w.IntN(4) == 0 {
+	for i, parent := range w.names {
+		if w.IntN(5) == 0 || i == len(w.names)-1 && w.IntN(2) == 0 { // at any depth
 			r.inherits = append(r.inherits, parent)
 		}
 	}
