@@ -119,6 +119,12 @@ func TestMaxLagWaitsForAStandbyThatHangs(t *testing.T) {
 	e.to(t, adoption.WriteBoth)
 	standby := server.Standby(t)
 	standby.Follow(t, d)
+	primary := d.Open(t)
+	require.Eventually(t, func() bool { // one that is stopped before it has said where it is, is none
+		var said bool
+		require.NoError(t, primary.QueryRowContext(t.Context(), `SELECT COALESCE(bool_and(replay_lsn IS NOT NULL), FALSE) FROM pg_stat_replication`).Scan(&said))
+		return said
+	}, time.Minute, 10*time.Millisecond)
 	admin := standby.Admin(t)
 	replay := func(call string) {
 		_, err := admin.ExecContext(context.WithoutCancel(t.Context()), `SELECT pg_wal_replay_`+call+`()`)
