@@ -2,7 +2,6 @@ package accesscontrol_test
 
 import (
 	"database/sql"
-	"fmt"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -237,32 +236,7 @@ func TestFilterEqualsChecksOfSets(t *testing.T) {
 				require.NoError(t, policy.CheckSchema(t.Context(), db))
 			}
 			for _, principal := range people {
-				where, err := policy.Filter(t.Context(), principal, "read", "item")
-				require.NoError(t, err, text)
-				for _, sql := range []string{first(rendered(d, where, "c")), first(rendered(d, where.Value(), "c"))} {
-					require.Regexp(t, setText, sql)
-				}
-				values, err := byValue(t.Context(), db, d, where)
-				require.NoError(t, err, text)
-				require.Equal(t, sql.NullBool{Valid: true}, values["none"], "the miss of an outer join is no record:\n%s", text)
-				selected, err := byWhere(t.Context(), db, d, where)
-				require.NoError(t, err, text)
-				if seen.filters++; len(selected) == 0 {
-					seen.empty++
-				}
-				actor, err := policy.For(principal)
-				require.NoError(t, err, text)
-				byCedar, err := policy.CedarFor(principal, "read", "item")
-				require.NoError(t, err, text)
-				for i, r := range records {
-					decided, err := actor.Decide(t.Context(), "read", r)
-					require.NoError(t, err, text)
-					want, err := byCedar(asCedar[i])
-					require.NoError(t, err, text)
-					seen.row(t, decided, want, values[r.ID], selected[r.ID], func() string {
-						return fmt.Sprintf("row %v of %q, principal %s\n%s\n%s", r.Attrs, r.Tenant, principal.ID, text, first(rendered(d, where, "c")))
-					})
-				}
+				seen.items(t, db, d, policy, principal, text, setText, records, asCedar)
 			}
 		}
 		t.Logf("seed %d: %d valid sets, %v", seed, sets, &seen)

@@ -4,11 +4,13 @@ import (
 	"database/sql"
 	"fmt"
 	"reflect"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/crmguard/crmguard/accesscontrol"
+	"github.com/crmguard/crmguard/internal/testdb"
 )
 
 // tally counts what a test has seen.
@@ -17,6 +19,38 @@ type tally struct {
 	filters, empty, joined              int
 	shown                               int
 	refused                             map[string]int
+}
+
+// items asks of each item whether a principal may read it: the check, Cedar, which
+// is given the records in a form of its own, the filter, whose text holds nothing
+// but these words, and its value.
+func (s *tally) items(t *testing.T, db *sql.DB, d testdb.Database, policy *accesscontrol.Policy, principal accesscontrol.Principal, text string, words *regexp.Regexp, records, asCedar []accesscontrol.Resource) {
+	t.Helper()
+	where, err := policy.Filter(t.Context(), principal, "read", "item")
+	require.NoError(t, err, text)
+	require.Regexp(t, words, first(rendered(d, where, "c")))
+	require.Regexp(t, words, first(rendered(d, where.Value(), "c")))
+	values, err := byValue(t.Context(), db, d, where)
+	require.NoError(t, err, text)
+	require.Equal(t, sql.NullBool{Valid: true}, values["none"], "the miss of an outer join is no record:\n%s", text)
+	selected, err := byWhere(t.Context(), db, d, where)
+	require.NoError(t, err, text)
+	if s.filters++; len(selected) == 0 {
+		s.empty++
+	}
+	actor, err := policy.For(principal)
+	require.NoError(t, err, text)
+	byCedar, err := policy.CedarFor(principal, "read", "item")
+	require.NoError(t, err, text)
+	for i, r := range records {
+		decided, err := actor.Decide(t.Context(), "read", r)
+		require.NoError(t, err, text)
+		want, err := byCedar(asCedar[i])
+		require.NoError(t, err, text)
+		s.row(t, decided, want, values[r.ID], selected[r.ID], func() string {
+			return fmt.Sprintf("row %v of %q, principal %s\n%s\n%s", r.Attrs, r.Tenant, principal.ID, text, first(rendered(d, where, "c")))
+		})
+	}
 }
 
 // row holds what is answered of one record beside each other: the check decides
